@@ -1,0 +1,224 @@
+//! One transition as billing receives it: a CloudEvents 1.0 envelope around a link of the stream's hash chain.
+//!
+//! The bytes are made once, when the row is committed, and sent unchanged ever after.
+//! Format: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md>;
+//! canonical JSON: RFC 8785.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Billable, EventId, Hash, Kind, Sequence, State, TenantName, TimeSource, Timestamp, Uid};
+
+/// The envelope. Its field names are the wire's.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Event {
+    /// Always `1.0`.
+    pub specversion: String,
+    /// `<uid>-<era>-<sequence>`; with `source`, unique for ever.
+    pub id: EventId,
+    /// `/trueup/<installation>/<kind>/<uid>`.
+    pub source: String,
+    /// `dev.trueup.<kind>.transition.v1`.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// The billing account of the tenant.
+    pub subject: String,
+    /// When it happened.
+    pub time: Timestamp,
+    /// When the ledger recorded it.
+    pub recordedtime: Timestamp,
+    /// The sequence in twenty digits, which sorts as text.
+    pub sequence: String,
+    /// The UID: brokers keep the order within it.
+    pub partitionkey: String,
+    /// Always `application/json`.
+    pub datacontenttype: String,
+    /// Where the JSON Schema of `data` is published.
+    pub dataschema: String,
+    /// The transition.
+    pub data: EventData,
+}
+
+/// The transition itself.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventData {
+    /// The tenant it belongs to.
+    pub tenant: TenantName,
+    /// The tenant's billing account.
+    pub account: String,
+    /// The tenant's plan.
+    pub plan: String,
+    /// The resource's kind.
+    pub kind: Kind,
+    /// The resource's namespace; null where the kind has none.
+    pub namespace: Option<String>,
+    /// The resource's name.
+    pub name: String,
+    /// The resource's UID: the stream.
+    pub uid: Uid,
+    /// The stream that this one carries on, when its object was made anew.
+    pub previous_uid: Option<Uid>,
+    /// The ledger's life, 0 unless rows were once lost.
+    pub era: i64,
+    /// The place in the stream: 1, 2, 3, ...
+    pub sequence: Sequence,
+    /// The state before; null on the stream's first event.
+    pub from: Option<State>,
+    /// The state from now on.
+    pub to: State,
+    /// Why, in one word.
+    pub reason: String,
+    /// Why, in a sentence of a fixed catalogue.
+    pub message: String,
+    /// The generation of the spec that was acted upon.
+    pub generation: i64,
+    /// When it happened; what billing counts from.
+    pub effective_at: Timestamp,
+    /// It did not happen earlier.
+    pub not_before: Timestamp,
+    /// It did not happen later.
+    pub not_after: Timestamp,
+    /// Where `effectiveAt` came from.
+    pub time_source: TimeSource,
+    /// What it costs from `effectiveAt` until the stream's next event.
+    pub billable: Billable,
+    /// The hash of the stream's previous event; 64 zeros on the first.
+    pub prev_hash: Hash,
+    /// The hash of this one; absent while it is being computed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub hash: Option<Hash>,
+}
+
+/// An event with its hash, as the bytes that are stored and sent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SealedEvent {
+    /// Canonical JSON, hash included.
+    pub body: Vec<u8>,
+    /// The hash within it.
+    pub hash: Hash,
+}
+
+/// Why bytes are not an event that can be trusted.
+#[derive(Debug, thiserror::Error)]
+pub enum EventFault {
+    /// Not the JSON that was expected.
+    #[error("the event is not valid: {0}")]
+    Malformed(#[from] serde_json::Error),
+    /// The event carries no hash.
+    #[error("event {0} carries no hash")]
+    Unsealed(EventId),
+    /// The hash does not follow from the contents.
+    #[error("event {id} says its hash is {said}, but its contents give {computed}")]
+    Altered {
+        /// The event.
+        id: EventId,
+        /// What it claims.
+        said: Hash,
+        /// What its contents hash to.
+        computed: Hash,
+    },
+}
+
+/// The schema of the data, by version.
+pub const DATA_SCHEMA: &str = "https://trueup.dev/schemas/transition.v1.json";
+
+impl Event {
+    /// The event type of a transition of `kind`.
+    pub fn type_of(kind: Kind) -> String {
+        format!("dev.trueup.{}.transition.v1", kind.lower())
+    }
+
+    /// Computes the hash over `data.prevHash` and the contents, and freezes the bytes.
+    pub fn seal(mut self) -> Result<SealedEvent, EventFault> {
+        let hash = self.computed_hash()?;
+        self.data.hash = Some(hash);
+        Ok(SealedEvent { body: serde_json_canonicalizer::to_vec(&self)?, hash })
+    }
+
+    /// Reads an event and checks that its hash follows from its contents.
+    ///
+    /// That `prevHash` is the previous event's hash is for the caller to check: only it knows that event.
+    pub fn verify(body: &[u8]) -> Result<Self, EventFault> {
+        let event: Self = serde_json::from_slice(body)?;
+        let said = event.data.hash.ok_or_else(|| EventFault::Unsealed(event.id.clone()))?;
+        let computed = event.clone().computed_hash()?;
+        if said == computed { Ok(event) } else { Err(EventFault::Altered { id: event.id, said, computed }) }
+    }
+
+    fn computed_hash(&mut self) -> Result<Hash, EventFault> {
+        let hash = self.data.hash.take();
+        let canonical = serde_json_canonicalizer::to_vec(self)?;
+        self.data.hash = hash;
+        Ok(Hash::chain(self.data.prev_hash, &canonical))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event() -> Event {
+        let at = Timestamp::from_micros(1_767_225_600_000_001);
+        let uid = Uid::new("8f3c2c1e-7d0a-4b43-9a35-0f7f5a0f3a11");
+        Event {
+            specversion: "1.0".into(),
+            id: EventId::of(&uid, super::super::Era::new(0), Sequence::FIRST),
+            source: format!("/trueup/i/backup/{uid}"),
+            event_type: Event::type_of(Kind::Backup),
+            subject: "acct-1".into(),
+            time: at,
+            recordedtime: at,
+            sequence: Sequence::FIRST.padded(),
+            partitionkey: uid.to_string(),
+            datacontenttype: "application/json".into(),
+            dataschema: DATA_SCHEMA.into(),
+            data: EventData {
+                tenant: TenantName::new("acme"),
+                account: "acct-1".into(),
+                plan: "small".into(),
+                kind: Kind::Backup,
+                namespace: Some("acme-prod".into()),
+                name: "nightly".into(),
+                uid,
+                previous_uid: None,
+                era: 0,
+                sequence: Sequence::FIRST,
+                from: None,
+                to: State::of("Pending"),
+                reason: "Created".into(),
+                message: "The backup was asked for.".into(),
+                generation: 1,
+                effective_at: at,
+                not_before: at,
+                not_after: at,
+                time_source: TimeSource::Reported,
+                billable: Billable { storage_bytes: 9_007_199_254_740_993, ..Billable::ZERO },
+                prev_hash: Hash::ZERO,
+                hash: None,
+            },
+        }
+    }
+
+    #[test]
+    fn a_sealed_event_verifies_and_keeps_quantities_that_a_double_would_round() {
+        let sealed = event().seal().unwrap();
+        let read = Event::verify(&sealed.body).unwrap();
+        assert_eq!(read.data.hash, Some(sealed.hash));
+        assert_eq!(read.data.billable.storage_bytes, 9_007_199_254_740_993);
+        assert_eq!(read.clone().seal().unwrap(), sealed, "sealing again gives the same bytes");
+    }
+
+    #[test]
+    fn an_altered_event_is_found_out() {
+        let sealed = event().seal().unwrap();
+        let altered = String::from_utf8(sealed.body).unwrap().replace("\"small\"", "\"large\"");
+        assert!(matches!(Event::verify(altered.as_bytes()), Err(EventFault::Altered { .. })));
+    }
+
+    #[test]
+    fn the_hash_stands_on_the_previous_one() {
+        let mut second = event();
+        second.data.prev_hash = event().seal().unwrap().hash;
+        assert_ne!(second.seal().unwrap().hash, event().seal().unwrap().hash);
+    }
+}

@@ -1,0 +1,21 @@
+//! The words every other module speaks: identities, times, states and events.
+//!
+//! Plain data only. Nothing here does I/O, and nothing here knows Kubernetes or SQL.
+
+mod billable;
+mod clock;
+mod event;
+mod hash;
+mod ids;
+mod kind;
+mod table;
+mod time;
+
+pub use billable::Billable;
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use event::{Event, EventData, EventFault, SealedEvent};
+pub use hash::{Hash, ParseHashError};
+pub use ids::{DestinationId, Epoch, Era, EventId, InstallationId, Position, Sequence, Shard, TenantName, Token, Uid};
+pub use kind::{Kind, UnknownKind};
+pub use table::{Deadline, State, StateRow, Table, Tables};
+pub use time::{Effective, TimeSource, Timestamp};

@@ -1,0 +1,182 @@
+//! What a database must do to hold the ledger.
+//!
+//! Every method that does more than one thing does it in one transaction. Drivers write SQL and nothing
+//! else: what a batch becomes is decided in `batch`, which all of them call.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::types::{Claim, Draft, Head, Installation, LaneView, Outcome, Row, RowQuery, Settlement, ShardRow};
+use crate::domain::{DestinationId, Epoch, Position, Sequence, Shard, Timestamp, Token, Uid};
+
+/// Why a store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot be reached, or it ended the connection. Trying again may help.
+    #[error("{doing}: the ledger's database does not answer: {source}")]
+    Unavailable {
+        /// What was being done.
+        doing: &'static str,
+        /// What the driver said.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// It answered that this cannot be done.
+    #[error("{doing}: the ledger's database refused: {source}")]
+    Refused {
+        /// What was being done.
+        doing: &'static str,
+        /// What the driver said.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// What it holds is not what a ledger holds.
+    #[error("{doing}: the ledger is damaged: {what}; run `trueup audit` and restore from a backup of the ledger")]
+    Corrupt {
+        /// What was being done.
+        doing: &'static str,
+        /// What was found.
+        what: String,
+    },
+    /// The address in DATABASE_URL is not one.
+    #[error("DATABASE_URL cannot be used: {why}; write sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE")]
+    Address {
+        /// What is wrong with it, without the password.
+        why: String,
+    },
+}
+
+/// Why a batch was not appended.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// Another process leads now. Whoever gets this must stop acting.
+    #[error("epoch {mine} of shard {shard} has ended: epoch {current} leads now")]
+    Fenced {
+        /// The shard.
+        shard: Shard,
+        /// The writer's term.
+        mine: Epoch,
+        /// The term that is valid.
+        current: Epoch,
+    },
+    /// The transaction did not commit, for certain. Nothing was written.
+    #[error(transparent)]
+    NotCommitted(StoreError),
+    /// The commit was sent and its answer lost: it may have happened. Only reading can tell.
+    #[error("the outcome of a commit is unknown: {0}")]
+    Unknown(StoreError),
+}
+
+/// A database that holds the ledger.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Creates or upgrades the tables.
+    async fn migrate(&self) -> Result<(), StoreError>;
+
+    /// Which cluster this ledger belongs to: what is stored, or `proposed` if nothing was (then it is stored).
+    async fn installation(&self, proposed: &Installation) -> Result<Installation, StoreError>;
+
+    /// The same, without proposing one: for commands that only read.
+    async fn stored_installation(&self) -> Result<Option<Installation>, StoreError>;
+
+    /// Begins the next epoch of `shard` for `holder`. From this moment every older epoch is fenced.
+    async fn take_over(&self, shard: Shard, holder: &str) -> Result<Epoch, StoreError>;
+
+    /// The shard's row.
+    async fn shard(&self, shard: Shard) -> Result<ShardRow, StoreError>;
+
+    /// Appends `drafts` in one transaction and says, in their order, what became of each.
+    ///
+    /// Repeats of one stream are chained in their order. `now` is the writer's clock; the recorded time is never
+    /// earlier than the shard's last. Lanes of every open destination are moved, or made, in the same transaction.
+    async fn append(
+        &self,
+        shard: Shard,
+        epoch: Epoch,
+        now: Timestamp,
+        drafts: &[Draft],
+    ) -> Result<Vec<Outcome>, AppendError>;
+
+    /// The last word on one stream.
+    async fn head(&self, uid: &Uid) -> Result<Option<Head>, StoreError>;
+
+    /// Heads in the order of their UID, behind `after`, at most `limit`; only open streams if `open_only`.
+    async fn heads(&self, after: Option<&Uid>, open_only: bool, limit: u32) -> Result<Vec<Head>, StoreError>;
+
+    /// Rows, ordered by shard and position.
+    async fn rows(&self, query: &RowQuery) -> Result<Vec<Row>, StoreError>;
+
+    /// One row of a stream.
+    async fn row(&self, uid: &Uid, sequence: Sequence) -> Result<Option<Row>, StoreError>;
+
+    /// Makes sure that every stream has a lane to `destination`, which from then on gets one for each new stream.
+    ///
+    /// Takes the lock of every shard, so that no append can slip between. Lanes begin at the stream's first row.
+    /// Answers whether the destination is new.
+    async fn open_destination(&self, destination: &DestinationId, now: Timestamp) -> Result<bool, StoreError>;
+
+    /// The destinations that were opened and not closed.
+    async fn destinations(&self) -> Result<Vec<DestinationId>, StoreError>;
+
+    /// Forgets a destination and its lanes; what they still owed is abandoned. Answers how many lanes owed something.
+    async fn close_destination(&self, destination: &DestinationId) -> Result<u64, StoreError>;
+
+    /// Holds up to `lanes` due lanes of `destination` for `lease` under `token`, with up to `rows` events of each.
+    ///
+    /// Due: open, behind its head, `next_at` reached, and held by nobody. Two statements: the lanes first, their rows
+    /// in a second one with a fresh view, since within one statement a claim can miss the row that woke it.
+    async fn claim(
+        &self,
+        destination: &DestinationId,
+        lanes: u32,
+        rows: u32,
+        lease: Duration,
+        token: &Token,
+        now: Timestamp,
+    ) -> Result<Vec<Claim>, StoreError>;
+
+    /// Ends claims, each with what came of it. A claim whose token no longer holds its lane changes nothing.
+    ///
+    /// Answers, in their order, whether each still held its lane.
+    async fn settle(
+        &self,
+        claims: &[(DestinationId, Uid, Token, Settlement)],
+        now: Timestamp,
+    ) -> Result<Vec<bool>, StoreError>;
+
+    /// When the next lane of `destination` falls due, if any is waiting for a time.
+    async fn next_due(&self, destination: &DestinationId) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Lanes in the order of destination and UID, behind `after`; only those that still owe something if `owing_only`.
+    async fn lanes(
+        &self,
+        after: Option<(&DestinationId, &Uid)>,
+        owing_only: bool,
+        limit: u32,
+    ) -> Result<Vec<LaneView>, StoreError>;
+
+    /// How many streams and rows there are, and how many events all destinations acknowledged together.
+    async fn counts(&self) -> Result<Counts, StoreError>;
+
+    /// The oldest row that `destination` was not yet sent, parked lanes apart: when it was recorded, and where it stands.
+    async fn oldest_undelivered(
+        &self,
+        destination: &DestinationId,
+    ) -> Result<Option<(Timestamp, Shard, Position)>, StoreError>;
+}
+
+/// Totals, for the audit's last line and for metrics.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    /// Streams, open and closed.
+    pub resources: u64,
+    /// Rows.
+    pub transitions: u64,
+    /// Acknowledged events, all destinations together.
+    pub deliveries: u64,
+    /// Lanes that wait for a person.
+    pub parked: u64,
+    /// Events that open lanes still owe.
+    pub undelivered: u64,
+}

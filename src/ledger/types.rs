@@ -1,0 +1,294 @@
+//! What is written to the ledger and what is read from it.
+
+use std::time::Duration;
+
+use crate::domain::{
+    Billable, DestinationId, Effective, Epoch, Era, EventId, Hash, InstallationId, Kind, Position, Sequence, Shard,
+    State, TenantName, TimeSource, Timestamp, Token, Uid,
+};
+
+/// Which cluster this ledger belongs to. Written once, when the ledger is new.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Installation {
+    /// Random; stands in every event's source.
+    pub id: InstallationId,
+    /// The UID of the cluster's `kube-system` namespace.
+    pub cluster_uid: Uid,
+    /// The ledger's life, part of every event id.
+    pub era: Era,
+}
+
+/// A shard's one locked row.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ShardRow {
+    /// Which shard.
+    pub id: Shard,
+    /// The term of whoever may write; 0 before the first.
+    pub epoch: Epoch,
+    /// Who that is, for people.
+    pub holder: Option<String>,
+    /// The position of the newest row; 0 when there is none.
+    pub head: Position,
+    /// The recorded time of the newest row.
+    pub recorded_at: Option<Timestamp>,
+}
+
+/// The resource that a transition is about, as it is known now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Subject {
+    /// Its UID: the stream.
+    pub uid: Uid,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its namespace, where the kind has one.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// The tenant it belongs to.
+    pub tenant: TenantName,
+    /// The tenant's billing account.
+    pub account: String,
+    /// The tenant's plan.
+    pub plan: String,
+    /// The stream that this one carries on, said when it opens.
+    pub previous_uid: Option<Uid>,
+}
+
+/// A transition that somebody wants recorded.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Draft {
+    /// The resource.
+    pub subject: Subject,
+    /// The stream's last sequence as the writer knew it when it decided; `None` opens the stream.
+    ///
+    /// If the ledger's is another, the draft is `Stale` and nothing is written.
+    pub after: Option<Sequence>,
+    /// The state from now on. The state before is the ledger's own word.
+    pub to: State,
+    /// Why, in one word.
+    pub reason: String,
+    /// Why, in a sentence of the fixed catalogue.
+    pub message: String,
+    /// The generation of the spec that was acted upon.
+    pub generation: i64,
+    /// When it happened.
+    pub effective: Effective,
+    /// What it costs from then on.
+    pub billable: Billable,
+    /// Free text for people (the tail of a log, say). Kept beside the ledger, never sent.
+    pub evidence: Option<String>,
+}
+
+/// What became of a draft.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Outcome {
+    /// It is in the ledger, and this is the stream's head now.
+    Appended(Box<Head>),
+    /// The stream had moved on; this is its head. Look again and decide anew.
+    Stale(Option<Box<Head>>),
+    /// The state table does not allow it: a bug of whoever decided.
+    Illegal(String),
+}
+
+/// The ledger's last word on one stream.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Head {
+    /// The resource, as of the newest row.
+    pub subject: Subject,
+    /// The shard that holds the stream, frozen when it opened.
+    pub shard: Shard,
+    /// The newest row's state.
+    pub state: State,
+    /// The newest row's sequence.
+    pub sequence: Sequence,
+    /// The newest row's hash.
+    pub hash: Hash,
+    /// The newest row's epoch.
+    pub epoch: Epoch,
+    /// The newest row's era.
+    pub era: Era,
+    /// The newest row's generation.
+    pub generation: i64,
+    /// The newest row's quantities.
+    pub billable: Billable,
+    /// The newest row's reason.
+    pub reason: String,
+    /// The newest row's message.
+    pub message: String,
+    /// The newest row's effective time.
+    pub effective_at: Timestamp,
+    /// The newest row's recorded time.
+    pub recorded_at: Timestamp,
+    /// When the present state was entered: the effective time of the newest row whose state differs from the one before.
+    pub entered_at: Timestamp,
+    /// The first row's effective time.
+    pub opened_at: Timestamp,
+    /// The effective time of the closing row; `None` while the stream is open.
+    pub closed_at: Option<Timestamp>,
+}
+
+/// One row of the ledger.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Row {
+    /// The shard.
+    pub shard: Shard,
+    /// Its place in the shard's commit order.
+    pub position: Position,
+    /// The stream.
+    pub uid: Uid,
+    /// Its place in the stream.
+    pub sequence: Sequence,
+    /// Its id for receivers.
+    pub event_id: EventId,
+    /// The term in which it was written.
+    pub epoch: Epoch,
+    /// The state before.
+    pub from: Option<State>,
+    /// The state from then on.
+    pub to: State,
+    /// Why, in one word.
+    pub reason: String,
+    /// The spec's generation.
+    pub generation: i64,
+    /// The tenant.
+    pub tenant: TenantName,
+    /// When it happened.
+    pub effective: Effective,
+    /// When it was recorded.
+    pub recorded_at: Timestamp,
+    /// The event's frozen bytes.
+    pub body: Vec<u8>,
+    /// The previous row's hash.
+    pub prev_hash: Hash,
+    /// This row's hash.
+    pub hash: Hash,
+    /// What people may want to read with it.
+    pub evidence: Option<String>,
+}
+
+/// Which rows to read. Answers are ordered by shard and position.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RowQuery {
+    /// Only of this stream.
+    pub uid: Option<Uid>,
+    /// Only of this kind, and of resources with this namespace and name.
+    pub named: Option<(Kind, Option<String>, String)>,
+    /// Only rows behind this place; the way to page through everything.
+    pub after: Option<(Shard, Position)>,
+    /// Only rows effective at this time or later.
+    pub since: Option<Timestamp>,
+    /// Only rows effective before this time.
+    pub until: Option<Timestamp>,
+    /// At most so many; 0 means 1,000.
+    pub limit: u32,
+}
+
+/// The state of one destination's lane for one stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LaneState {
+    /// Nothing stands in its way.
+    Open,
+    /// Waiting for a person, with a reason.
+    Parked,
+}
+
+/// An event to send.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OutboxRow {
+    /// Its place in the stream.
+    pub sequence: Sequence,
+    /// Its id.
+    pub event_id: EventId,
+    /// The bytes.
+    pub body: Vec<u8>,
+    /// When the ledger recorded it, for measuring lag.
+    pub recorded_at: Timestamp,
+}
+
+/// A lane held for a while, and what waits in it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Claim {
+    /// The destination.
+    pub destination: DestinationId,
+    /// The stream.
+    pub uid: Uid,
+    /// Proof of holding it.
+    pub token: Token,
+    /// The last sequence that the destination acknowledged.
+    pub acked: Sequence,
+    /// The stream's newest sequence.
+    pub head: Sequence,
+    /// Failed tries since the last success.
+    pub attempts: u32,
+    /// 409 answers since the last progress.
+    pub rewinds: u32,
+    /// The next events in order, beginning behind `acked`. Never empty.
+    pub rows: Vec<OutboxRow>,
+}
+
+/// What came of working on a claim. Every one but `Acked` ends the claim.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Settlement {
+    /// Everything up to here was acknowledged; the claim ends and the lane is due again if more waits.
+    Acked {
+        /// The last acknowledged sequence.
+        through: Sequence,
+    },
+    /// Something was acknowledged, perhaps, and then it failed: try again after `delay`.
+    Retry {
+        /// The last acknowledged sequence (the claim's own `acked` if none).
+        through: Sequence,
+        /// How long to wait.
+        delay: Duration,
+        /// What went wrong, for people.
+        error: String,
+    },
+    /// The receiver said which sequence it expects: go back to it.
+    Rewind {
+        /// The sequence that it expects next.
+        expected: Sequence,
+        /// What it said, for people.
+        error: String,
+    },
+    /// It cannot go on without a person.
+    Park {
+        /// The last acknowledged sequence.
+        through: Sequence,
+        /// Why, in one word (`permanent-refusal`, `receiver-ahead`, `rewind-loop`).
+        reason: String,
+        /// What went wrong, for people.
+        error: String,
+    },
+}
+
+/// One lane, for people and audits.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LaneView {
+    /// The destination.
+    pub destination: DestinationId,
+    /// The stream.
+    pub uid: Uid,
+    /// The last acknowledged sequence.
+    pub acked: Sequence,
+    /// The stream's newest sequence.
+    pub head: Sequence,
+    /// Open or parked.
+    pub state: LaneState,
+    /// Why it is parked.
+    pub park_reason: Option<String>,
+    /// Failed tries since the last success.
+    pub attempts: u32,
+    /// When it is tried next.
+    pub next_at: Timestamp,
+    /// The last thing that went wrong.
+    pub last_error: Option<String>,
+    /// When the oldest undelivered row was recorded.
+    pub oldest_undelivered: Option<Timestamp>,
+}
+
+/// How a time source is written in a store.
+pub fn time_source_from(text: &str) -> Option<TimeSource> {
+    [TimeSource::Reported, TimeSource::Observed, TimeSource::Inferred, TimeSource::Clamped]
+        .into_iter()
+        .find(|source| source.as_str() == text)
+}

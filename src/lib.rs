@@ -1,0 +1,6 @@
+//! Trueup keeps what runs in a cluster, what its users are shown and what billing was told the same.
+//!
+//! See ARCHITECTURE.md for the map. The one rule to remember: `lifecycle` decides, everything else observes or acts.
+
+pub mod domain;
+pub mod ledger;
