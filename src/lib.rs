@@ -2,5 +2,6 @@
 //!
 //! See ARCHITECTURE.md for the map. The one rule to remember: `lifecycle` decides, everything else observes or acts.
 
+pub mod api;
 pub mod domain;
 pub mod ledger;
