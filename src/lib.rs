@@ -5,3 +5,4 @@
 pub mod api;
 pub mod domain;
 pub mod ledger;
+pub mod lifecycle;

@@ -6,6 +6,7 @@ use crate::domain::{
     Billable, DestinationId, Effective, Epoch, Era, EventId, Hash, InstallationId, Kind, Position, Sequence, Shard,
     State, TenantName, TimeSource, Timestamp, Token, Uid,
 };
+pub use crate::domain::{Head, Subject};
 
 /// Which cluster this ledger belongs to. Written once, when the ledger is new.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,27 +32,6 @@ pub struct ShardRow {
     pub head: Position,
     /// The recorded time of the newest row.
     pub recorded_at: Option<Timestamp>,
-}
-
-/// The resource that a transition is about, as it is known now.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Subject {
-    /// Its UID: the stream.
-    pub uid: Uid,
-    /// Its kind.
-    pub kind: Kind,
-    /// Its namespace, where the kind has one.
-    pub namespace: Option<String>,
-    /// Its name.
-    pub name: String,
-    /// The tenant it belongs to.
-    pub tenant: TenantName,
-    /// The tenant's billing account.
-    pub account: String,
-    /// The tenant's plan.
-    pub plan: String,
-    /// The stream that this one carries on, said when it opens.
-    pub previous_uid: Option<Uid>,
 }
 
 /// A transition that somebody wants recorded.
@@ -88,43 +68,6 @@ pub enum Outcome {
     Stale(Option<Box<Head>>),
     /// The state table does not allow it: a bug of whoever decided.
     Illegal(String),
-}
-
-/// The ledger's last word on one stream.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Head {
-    /// The resource, as of the newest row.
-    pub subject: Subject,
-    /// The shard that holds the stream, frozen when it opened.
-    pub shard: Shard,
-    /// The newest row's state.
-    pub state: State,
-    /// The newest row's sequence.
-    pub sequence: Sequence,
-    /// The newest row's hash.
-    pub hash: Hash,
-    /// The newest row's epoch.
-    pub epoch: Epoch,
-    /// The newest row's era.
-    pub era: Era,
-    /// The newest row's generation.
-    pub generation: i64,
-    /// The newest row's quantities.
-    pub billable: Billable,
-    /// The newest row's reason.
-    pub reason: String,
-    /// The newest row's message.
-    pub message: String,
-    /// The newest row's effective time.
-    pub effective_at: Timestamp,
-    /// The newest row's recorded time.
-    pub recorded_at: Timestamp,
-    /// When the present state was entered: the effective time of the newest row whose state differs from the one before.
-    pub entered_at: Timestamp,
-    /// The first row's effective time.
-    pub opened_at: Timestamp,
-    /// The effective time of the closing row; `None` while the stream is open.
-    pub closed_at: Option<Timestamp>,
 }
 
 /// One row of the ledger.

@@ -1,0 +1,501 @@
+//! Backup: from a request to a sealed artifact, or to a failure that says why.
+
+mod desired;
+
+use std::time::Duration;
+
+use super::{
+    Child, Finalizer, Membership, Object, Plan, Transition, Verdict,
+    children::Owner,
+    deadline::{Due, due},
+    has_condition, reasons,
+    states::states,
+    steps,
+};
+use crate::{
+    api::{Artifact, BackupRepositorySpec, BackupSpec, BackupStatus, DeletionPolicy, label},
+    domain::{Billable, Deadline, Effective, Ended, Head, Kind, Manifest, Timestamp},
+    lifecycle::Reason,
+};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// What a Job gets beyond the dump's own time, for pulling images and for storing the rest.
+const JOB_GRACE: Duration = Duration::from_secs(120);
+
+states! {
+    /// Where a backup stands.
+    BackupState of Kind::Backup;
+    /// It was asked for.
+    Pending => [Running Failed Terminating], Deadline::After(MINUTE.saturating_mul(5)), "nothing";
+    /// The dump is being made and stored.
+    Running => [Completed Failed Terminating], Deadline::FromSpec, "nothing";
+    /// The artifact is sealed.
+    Completed => [Terminating], Deadline::Never, "the artifact's bytes";
+    /// There is no artifact.
+    Failed => [Terminating], Deadline::Never, "nothing";
+    /// It is being deleted.
+    Terminating => [Deleted], Deadline::After(MINUTE.saturating_mul(30)), "the artifact's bytes";
+    /// Nothing of it is left, or only what was to be retained.
+    Deleted => [], Deadline::Never, "nothing";
+}
+
+/// What was read about a backup.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Observed {
+    /// The tenant that its namespace belongs to, if it does.
+    pub member: Option<Membership>,
+    /// The repository that it names, if it is there.
+    pub repository: Option<RepositoryView>,
+    /// The image of the mover.
+    pub mover_image: String,
+    /// Jobs that were made for it.
+    pub jobs: Vec<Child>,
+    /// What the containers of those Jobs' pods ended with.
+    pub ends: Vec<ContainerEnd>,
+    /// The sealed manifest, if the ledger has it.
+    pub sealed: Option<Manifest>,
+    /// What the status shows of the last failure.
+    pub failure: Option<String>,
+}
+
+/// A repository, as a backup needs it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct RepositoryView {
+    /// Where it is.
+    pub spec: BackupRepositorySpec,
+    /// What is in its way, if anything.
+    pub trouble: Option<String>,
+}
+
+/// How a container ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ContainerEnd {
+    /// The Job that it belonged to.
+    pub job: String,
+    /// Its name.
+    pub container: String,
+    /// Its exit code.
+    pub exit_code: i32,
+    /// Why it ended, in Kubernetes' words (`Completed`, `Error`, `OOMKilled`).
+    pub reason: String,
+    /// What it said last.
+    pub message: String,
+    /// When it ended, in whole seconds.
+    pub finished_at: Option<Timestamp>,
+}
+
+/// What a Backup does next. Pure: the same inputs always give the same plan.
+pub fn decide(
+    backup: &Object<'_, BackupSpec>,
+    seen: &Observed,
+    head: Option<&Head>,
+    now: Timestamp,
+) -> Plan<BackupStatus> {
+    let blank = Plan {
+        finalizer: if backup.has_finalizer { Finalizer::Keep } else { Finalizer::Add },
+        delete: vec![],
+        apply: vec![],
+        transition: None,
+        status: BackupStatus::default(),
+        look_again: None,
+    };
+    let Some(head) = head else { return begin(backup, seen, now, blank) };
+    let mut plan = if backup.deleting_since.is_some() {
+        terminate(backup, seen, head, now, blank)
+    } else if let Some(revival) = steps::revive(&TABLE, head, now) {
+        let verdict = Verdict::unknown(reasons::RESURRECTED.word, reasons::RESURRECTED.sentence);
+        Plan { transition: Some(revival), status: status(backup, seen, Some(head), &verdict, now), ..blank }
+    } else {
+        match BackupState::named(&head.state) {
+            Some(BackupState::Pending) => claim(backup, seen, head, now, blank),
+            Some(BackupState::Running) => run(backup, seen, head, now, blank),
+            _ => rest(backup, seen, head, now, blank),
+        }
+    };
+    if backup.paused {
+        plan.apply.clear();
+        plan.delete.clear();
+    }
+    plan
+}
+
+/// Opens the stream, if the backup belongs to anybody.
+fn begin(
+    backup: &Object<'_, BackupSpec>,
+    seen: &Observed,
+    now: Timestamp,
+    blank: Plan<BackupStatus>,
+) -> Plan<BackupStatus> {
+    if backup.deleting_since.is_some() && (seen.member.is_none() || !backup.has_finalizer) {
+        let finalizer = if backup.has_finalizer { Finalizer::Remove } else { Finalizer::Keep };
+        return Plan { finalizer, ..blank };
+    }
+    if seen.member.is_none() {
+        let message = format!(
+            "namespace {} belongs to no tenant; create the backup in a namespace that a Tenant lists",
+            backup.namespace.as_deref().unwrap_or_default()
+        );
+        let verdict = Verdict::stalled("NoTenant", message);
+        return Plan { finalizer: Finalizer::Keep, status: status(backup, seen, None, &verdict, now), ..blank };
+    }
+    let verdict = Verdict::unknown(reasons::CREATED.word, "Trueup has seen the backup and begins.");
+    Plan {
+        transition: Some(steps::open(TABLE.initial(), backup.created, now, None)),
+        status: status(backup, seen, None, &verdict, now),
+        ..blank
+    }
+}
+
+/// Waits for the repository, then claims the run: the Job is named after the row that this writes.
+fn claim(
+    backup: &Object<'_, BackupSpec>,
+    seen: &Observed,
+    head: &Head,
+    now: Timestamp,
+    blank: Plan<BackupStatus>,
+) -> Plan<BackupStatus> {
+    let deadline = due(&TABLE, head, Duration::ZERO, now);
+    let waiting = match &seen.repository {
+        None => Some(format!(
+            "BackupRepository {} does not exist in this namespace; create it",
+            backup.spec.repository_ref.name
+        )),
+        Some(RepositoryView { trouble: Some(trouble), .. }) => {
+            Some(format!("BackupRepository {}: {trouble}", backup.spec.repository_ref.name))
+        }
+        Some(_) if backup.paused => Some("Trueup may not start a Job for this backup".into()),
+        Some(_) => None,
+    };
+    let Some(waiting) = waiting else {
+        let observed = Effective::observed(head.effective_at, now);
+        let verdict = Verdict::in_progress("Running", "The dump is about to begin.");
+        return Plan {
+            transition: Some(steps::change(BackupState::Running, reasons::BACKUP_STARTED, observed, Billable::ZERO)),
+            status: status(backup, seen, Some(head), &verdict, now),
+            ..blank
+        };
+    };
+    let verdict = match deadline {
+        Due::Past => Verdict::stalled("RepositoryNotReady", waiting),
+        _ => Verdict::in_progress("RepositoryNotReady", waiting),
+    };
+    Plan {
+        transition: steps::restate(head, seen.member.as_ref(), Billable::ZERO, now),
+        status: status(backup, seen, Some(head), &verdict, now),
+        look_again: deadline.look_again(),
+        ..blank
+    }
+}
+
+/// Sees to the Job, and seals or fails by how it ended.
+fn run(
+    backup: &Object<'_, BackupSpec>,
+    seen: &Observed,
+    head: &Head,
+    now: Timestamp,
+    blank: Plan<BackupStatus>,
+) -> Plan<BackupStatus> {
+    let time = Duration::from_secs(u64::try_from(backup.spec.timeout_seconds).unwrap_or(0));
+    let name = job_name(backup, head);
+    let job = seen.jobs.iter().find(|job| job.key.name == name);
+    let deadline = due(&TABLE, head, time + JOB_GRACE, now);
+    let ended = job.and_then(|job| outcome(job, seen));
+    let transition = match &ended {
+        Some(Outcome::Sealed { manifest, at }) => Some(Transition {
+            evidence: Some(manifest.to_text()),
+            ..steps::change(
+                BackupState::Completed,
+                reasons::BACKUP_SEALED,
+                steps::when(*at, head, now),
+                Billable { storage_bytes: manifest.size_bytes, ..Billable::ZERO },
+            )
+        }),
+        Some(Outcome::Failed { reason, tail, at }) => Some(Transition {
+            evidence: Some(tail.clone()),
+            ..steps::change(BackupState::Failed, *reason, steps::when(*at, head, now), Billable::ZERO)
+        }),
+        Some(Outcome::Removed { at }) => Some(Transition {
+            evidence: Some(
+                "the mover removed an artifact where it should have stored one; is its image of another version?"
+                    .into(),
+            ),
+            ..steps::change(BackupState::Failed, reasons::BACKUP_FAILED, steps::when(*at, head, now), Billable::ZERO)
+        }),
+        // The Job has a deadline of its own; this is for a cluster that does not keep it.
+        None if deadline == Due::Past => Some(Transition {
+            evidence: Some(format!("Job {name} did not end within {} s", (time + JOB_GRACE).as_secs())),
+            ..steps::change(
+                BackupState::Failed,
+                reasons::BACKUP_TIMED_OUT,
+                Effective::observed(head.effective_at, now),
+                Billable::ZERO,
+            )
+        }),
+        None => steps::restate(head, seen.member.as_ref(), Billable::ZERO, now),
+    };
+    let mut apply = vec![];
+    if let (None, None, Some(repository)) = (job, &ended, &seen.repository) {
+        apply.push(desired::backup_job(backup, owner(backup), repository, &seen.mover_image, &name, head.entered));
+    }
+    let verdict = Verdict::in_progress("Running", format!("Job {name} dumps and stores."));
+    Plan {
+        status: status(backup, seen, Some(head), &verdict, now),
+        apply,
+        transition,
+        look_again: deadline.look_again(),
+        ..blank
+    }
+}
+
+/// Shows what came of it.
+fn rest(
+    backup: &Object<'_, BackupSpec>,
+    seen: &Observed,
+    head: &Head,
+    now: Timestamp,
+    blank: Plan<BackupStatus>,
+) -> Plan<BackupStatus> {
+    let verdict = match BackupState::named(&head.state) {
+        Some(BackupState::Completed) => Verdict::ready(reasons::BACKUP_SEALED.word, reasons::BACKUP_SEALED.sentence),
+        Some(BackupState::Failed) => {
+            let tail = seen.failure.as_deref().map_or(String::new(), |tail| format!(" {tail}"));
+            let reason = if head.reason == reasons::BACKUP_TIMED_OUT.word {
+                reasons::BACKUP_TIMED_OUT
+            } else {
+                reasons::BACKUP_FAILED
+            };
+            Verdict::stalled(reason.word, format!("{}{tail}", reason.sentence))
+        }
+        _ => Verdict::stalled(
+            "UnknownState",
+            format!("the ledger says {}, which this version does not know; upgrade Trueup", head.state),
+        ),
+    };
+    Plan {
+        status: status(backup, seen, Some(head), &verdict, now),
+        transition: steps::restate(head, seen.member.as_ref(), head.billable, now),
+        ..blank
+    }
+}
+
+/// Removes what is to be removed, closes the stream, lets go.
+fn terminate(
+    backup: &Object<'_, BackupSpec>,
+    seen: &Observed,
+    head: &Head,
+    now: Timestamp,
+    blank: Plan<BackupStatus>,
+) -> Plan<BackupStatus> {
+    let show = |verdict: &Verdict| status(backup, seen, Some(head), verdict, now);
+    let working = Verdict::in_progress("Terminating", "The backup is being deleted.");
+    let blank = Plan { finalizer: Finalizer::Keep, ..blank };
+    match BackupState::named(&head.state) {
+        Some(BackupState::Deleted) => {
+            let finalizer = if backup.has_finalizer { Finalizer::Remove } else { Finalizer::Keep };
+            return Plan { finalizer, ..blank };
+        }
+        Some(BackupState::Terminating) => {}
+        _ => {
+            let effective = steps::when(backup.deleting_since, head, now);
+            let change = steps::change(BackupState::Terminating, reasons::DELETION_REQUESTED, effective, head.billable);
+            return Plan { transition: Some(change), status: show(&working), ..blank };
+        }
+    }
+    let name = job_name(backup, head);
+    let removal = seen.jobs.iter().find(|job| job.key.name == name);
+    let remove = backup.spec.deletion_policy == DeletionPolicy::Delete;
+    // The Job that made the artifact goes first: it must not store one after the removal.
+    let makers: Vec<&Child> = seen.jobs.iter().filter(|job| job.key.name != name).collect();
+    let deadline = due(&TABLE, head, Duration::ZERO, now);
+    if !makers.is_empty() {
+        let delete = makers.iter().filter(|job| !job.is_terminating()).map(|job| job.key.clone()).collect();
+        return Plan { delete, status: show(&working), look_again: deadline.look_again(), ..blank };
+    }
+    let done = match (remove, removal.map(|job| outcome(job, seen))) {
+        (false, _) => Ok(Some((reasons::ARTIFACT_RETAINED, None))),
+        (true, None | Some(None)) => Ok(None),
+        (true, Some(Some(Outcome::Removed { at } | Outcome::Sealed { at, .. }))) => {
+            Ok(Some((reasons::ARTIFACT_REMOVED, at)))
+        }
+        (true, Some(Some(Outcome::Failed { tail, .. }))) => Err(tail),
+    };
+    match done {
+        Ok(Some((reason, at))) => {
+            // What is retained is no longer billed: nothing of Trueup's points to it any more.
+            let change = steps::change(BackupState::Deleted, reason, steps::when(at, head, now), Billable::ZERO);
+            Plan { transition: Some(change), status: show(&working), ..blank }
+        }
+        Err(tail) => {
+            let message = format!(
+                "the artifact could not be removed: {tail}; delete Job {name} to try again, or set spec.deletionPolicy to Retain"
+            );
+            Plan { status: show(&Verdict::stalled("ArtifactNotRemoved", message)), ..blank }
+        }
+        Ok(None) => {
+            let (verdict, apply) = match (&seen.repository, removal) {
+                (None, None) => (
+                    Verdict::stalled(
+                        "RepositoryGone",
+                        format!(
+                            "BackupRepository {} is gone, so the artifact cannot be removed; create it again, or set spec.deletionPolicy to Retain",
+                            backup.spec.repository_ref.name
+                        ),
+                    ),
+                    vec![],
+                ),
+                (Some(repository), None) => {
+                    (working, vec![desired::removal_job(backup, owner(backup), repository, &seen.mover_image, &name)])
+                }
+                _ if deadline == Due::Past => {
+                    (Verdict::stalled("DeletionBlocked", format!("Job {name} does not end; look at its pod")), vec![])
+                }
+                _ => (working, vec![]),
+            };
+            Plan { status: show(&verdict), apply, look_again: deadline.look_again(), ..blank }
+        }
+    }
+}
+
+/// How a Job came out.
+enum Outcome {
+    Sealed { manifest: Box<Manifest>, at: Option<Timestamp> },
+    Removed { at: Option<Timestamp> },
+    Failed { reason: Reason, tail: String, at: Option<Timestamp> },
+}
+
+/// Reads a finished Job by what its containers said. `None` while it is not finished.
+fn outcome(job: &Child, seen: &Observed) -> Option<Outcome> {
+    let conditions = job.body["status"]["conditions"].as_array()?;
+    let condition =
+        |kind: &str| conditions.iter().find(|condition| condition["type"] == kind && condition["status"] == "True");
+    let time = |value: &serde_json::Value| value.as_str().and_then(|text| text.parse::<Timestamp>().ok());
+    let end = |container: &str| seen.ends.iter().find(|end| end.job == job.key.name && end.container == container);
+    let mover = end("mover");
+    if let Some(complete) = condition("Complete") {
+        let at = mover.and_then(|end| end.finished_at).or_else(|| time(&complete["lastTransitionTime"]));
+        return Some(match mover.map(|end| Manifest::parse(&end.message)) {
+            Some(Ok(Ended::Stored(manifest))) => Outcome::Sealed { manifest: Box::new(manifest), at },
+            Some(Ok(Ended::Removed)) => Outcome::Removed { at },
+            Some(Ok(Ended::Failed { message, .. })) => {
+                Outcome::Failed { reason: reasons::BACKUP_FAILED, tail: message, at }
+            }
+            Some(Err(error)) => Outcome::Failed { reason: reasons::BACKUP_FAILED, tail: error.to_string(), at },
+            None => Outcome::Failed {
+                reason: reasons::BACKUP_FAILED,
+                tail: format!(
+                    "the pod of Job {} was gone before its manifest was read; make another Backup",
+                    job.key.name
+                ),
+                at,
+            },
+        });
+    }
+    let failed = condition("Failed")?;
+    let at = time(&failed["lastTransitionTime"]);
+    let reason =
+        if failed["reason"] == "DeadlineExceeded" { reasons::BACKUP_TIMED_OUT } else { reasons::BACKUP_FAILED };
+    let dump = end("dump").filter(|end| end.exit_code != 0);
+    let mut tail = String::new();
+    if let Some(dump) = dump {
+        tail = format!("The dump ended with exit code {} ({}): {}", dump.exit_code, dump.reason, dump.message.trim());
+    } else if let Some(mover) = mover {
+        tail = match Manifest::parse(&mover.message) {
+            Ok(Ended::Failed { message, .. }) => message,
+            _ => format!(
+                "The mover ended with exit code {} ({}): {}",
+                mover.exit_code,
+                mover.reason,
+                mover.message.trim()
+            ),
+        };
+    }
+    if tail.is_empty() {
+        tail = failed["message"].as_str().unwrap_or("The Job failed and did not say why.").to_owned();
+    }
+    Some(Outcome::Failed { reason, tail, at })
+}
+
+/// The Job of the action that is claimed: another claim gives another name, so that none runs twice.
+fn job_name(backup: &Object<'_, BackupSpec>, head: &Head) -> String {
+    let sequence = head.entered;
+    let stem: String = backup.name.chars().take(40).collect();
+    let uid: String = backup.uid.as_str().chars().take(8).collect();
+    format!("{}-{uid}-{sequence}", stem.trim_end_matches(['-', '.']).replace('.', "-"))
+}
+
+fn owner<'a>(backup: &'a Object<'_, BackupSpec>) -> Owner<'a> {
+    Owner { label: label::BACKUP, name: &backup.name, uid: &backup.uid }
+}
+
+fn status(
+    backup: &Object<'_, BackupSpec>,
+    seen: &Observed,
+    head: Option<&Head>,
+    verdict: &Verdict,
+    now: Timestamp,
+) -> BackupStatus {
+    let state = head.and_then(|head| BackupState::named(&head.state));
+    let finished = matches!(state, Some(BackupState::Completed | BackupState::Failed))
+        || has_condition(backup.conditions, "Finished", "True");
+    BackupStatus {
+        observed_generation: Some(backup.generation),
+        state: head.map(|head| head.state.as_str().to_owned()),
+        ledger: head.map(steps::ledger_ref),
+        job: head.filter(|_| matches!(state, Some(BackupState::Running))).map(|head| job_name(backup, head)),
+        artifact: seen.sealed.as_ref().map(artifact),
+        failure: seen.failure.clone().filter(|_| state == Some(BackupState::Failed)),
+        conditions: verdict.clone().finished(finished).conditions(backup, now),
+    }
+}
+
+fn artifact(manifest: &Manifest) -> Artifact {
+    Artifact {
+        snapshot_id: manifest.snapshot_id.clone(),
+        short_id: manifest.snapshot_id.chars().take(8).collect(),
+        file: manifest.file.clone(),
+        size_bytes: i64::try_from(manifest.size_bytes).unwrap_or(i64::MAX),
+        size: for_people(manifest.size_bytes),
+        sha256: manifest.sha256.clone(),
+        dump_tool: manifest.dump_tool.clone(),
+        repository_tool: manifest.repository_tool.clone(),
+        completed_at: manifest.completed_at.to_string(),
+    }
+}
+
+/// A length as people write it: `12.3 MiB`.
+fn for_people(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let (mut tenths, mut unit) = (u128::from(bytes) * 10, 0);
+    while tenths >= 10_240 && unit + 1 < UNITS.len() {
+        tenths = (tenths + 512) / 1024;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes} B") } else { format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit]) }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(in crate::lifecycle) fn sealed() -> Manifest {
+        let at = Timestamp::from_micros(1_799_999_999_000_000);
+        Manifest {
+            snapshot_id: "ab".repeat(32),
+            file: "shop.sql".into(),
+            size_bytes: 12_345,
+            sha256: "cd".repeat(32),
+            dump_tool: "pg_dump (PostgreSQL) 15".into(),
+            repository_tool: "restic 0.14.0".into(),
+            started_at: at,
+            completed_at: at,
+        }
+    }
+
+    #[test]
+    fn lengths_read_well() {
+        assert_eq!(for_people(999), "999 B");
+        assert_eq!(for_people(12_345), "12.1 KiB");
+        assert_eq!(for_people(5 * 1024 * 1024 * 1024), "5.0 GiB");
+    }
+}

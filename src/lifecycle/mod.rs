@@ -1,0 +1,37 @@
+//! What each kind does next. Pure: no client, clock, pool or log call in here.
+//!
+//! For each kind there is a state table and a `decide`: from what was asked, what was observed and the
+//! ledger's last word it makes a [`Plan`], which is data. All policy lives here, so that a decision can be
+//! read, tested and argued about without a cluster.
+
+pub mod appdeployment;
+pub mod backup;
+pub mod children;
+mod conditions;
+mod contain;
+mod deadline;
+mod object;
+mod plan;
+pub mod reasons;
+mod states;
+mod steps;
+pub mod tenant;
+
+#[cfg(test)]
+mod fixtures;
+#[cfg(test)]
+mod properties;
+
+pub use conditions::{Verdict, has_condition};
+pub use contain::contained;
+pub use object::{Membership, Object};
+pub use plan::{Child, ChildKind, Desired, Finalizer, ObjectKey, Plan, Transition};
+pub use reasons::Reason;
+
+use crate::domain::Tables;
+
+/// The finalizer that keeps an object until its stream is closed.
+pub const FINALIZER: &str = "trueup.dev/finalizer";
+
+/// The state tables of all kinds.
+pub const TABLES: Tables = Tables(&[tenant::TABLE, appdeployment::TABLE, backup::TABLE]);
