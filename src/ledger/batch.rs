@@ -251,7 +251,8 @@ fn head_of(tables: Tables, installation: &Installation, draft: &Draft, before: O
     let mut subject = draft.subject.clone();
     subject.previous_uid = previous_uid(draft, before);
     let at = row.effective.at;
-    let entered_at = before.filter(|head| head.state == row.to).map_or(at, |head| head.entered_at);
+    let staying = before.filter(|head| head.state == row.to);
+    let (entered, entered_at) = staying.map_or((row.sequence, at), |head| (head.entered, head.entered_at));
     Head {
         closed_at: tables.of(subject.kind).is_final(&row.to).then_some(at),
         subject,
@@ -267,6 +268,7 @@ fn head_of(tables: Tables, installation: &Installation, draft: &Draft, before: O
         message: draft.message.clone(),
         effective_at: at,
         recorded_at: row.recorded_at,
+        entered,
         entered_at,
         opened_at: before.map_or(at, |head| head.opened_at),
     }
