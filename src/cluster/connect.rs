@@ -1,0 +1,54 @@
+//! A client that never repeats a write on its own.
+
+use std::{path::Path, time::Duration};
+
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+
+/// Why there is no connection to the cluster.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// There is no configuration that says where the cluster is, or it is wrong.
+    #[error("reading the cluster's address: {0}; set KUBECONFIG to a kubeconfig file, or run inside a cluster")]
+    Configuration(String),
+    /// The API server does not answer.
+    #[error(
+        "asking the API server at {url} for its version: {source}; is it running, and can it be reached from here?"
+    )]
+    Unreachable {
+        /// Where it should be.
+        url: String,
+        /// What the client said.
+        source: Box<kube::Error>,
+    },
+}
+
+/// Connects by `kubeconfig`, or by what the environment says, and asks for the version to see that it works.
+///
+/// The client's own retries are off: they would send a write again that nobody decided about, from a process that may
+/// have lost its lease meanwhile.
+pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> {
+    let configuration = |error: &dyn std::fmt::Display| ConnectError::Configuration(error.to_string());
+    let mut config = match kubeconfig {
+        Some(path) => {
+            let file = Kubeconfig::read_from(path).map_err(|error| configuration(&error))?;
+            let options = KubeConfigOptions::default();
+            Config::from_custom_kubeconfig(file, &options).await.map_err(|error| configuration(&error))?
+        }
+        None => Config::infer().await.map_err(|error| configuration(&error))?,
+    };
+    config.connect_timeout = Some(Duration::from_secs(5));
+    config.default_retry = false;
+    let url = config.cluster_url.to_string();
+    let client = Client::try_from(config).map_err(|error| configuration(&error))?;
+    match tokio::time::timeout(Duration::from_secs(10), client.apiserver_version()).await {
+        Ok(Ok(_)) => Ok(client),
+        Ok(Err(source)) => Err(ConnectError::Unreachable { url, source: Box::new(source) }),
+        Err(_) => Err(ConnectError::Unreachable {
+            url,
+            source: Box::new(kube::Error::Service("no answer within 10 s".into())),
+        }),
+    }
+}

@@ -1,0 +1,249 @@
+//! Permission to lead, held in a Kubernetes Lease.
+//!
+//! Compare-and-set on the resource version decides races. Another holder's expiry is judged by this machine's
+//! monotonic clock from when its last renewal was seen, never by a wall clock; the holder stops before its own term
+//! ends. The Lease only gives permission: the database's epoch is what refuses a holder that did not notice.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use k8s_openapi::{
+    api::coordination::v1::{Lease as Object, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+};
+use kube::{Api, Client, api::PostParams};
+use tracing::{debug, warn};
+
+use crate::domain::Clock;
+
+/// Why the Lease could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum LeaseError {
+    /// The API server said no, or could not be asked.
+    #[error("{doing} Lease {name}: {source}")]
+    Api {
+        /// What was being done.
+        doing: &'static str,
+        /// The Lease.
+        name: String,
+        /// What it said.
+        source: Box<kube::Error>,
+    },
+    /// No answer in time.
+    #[error("{doing} Lease {name}: no answer in time")]
+    Timeout {
+        /// What was being done.
+        doing: &'static str,
+        /// The Lease.
+        name: String,
+    },
+}
+
+/// How much of a term is left, readable from everywhere.
+pub struct LeaseTerm {
+    clock: Arc<dyn Clock>,
+    /// When it ends, in milliseconds of the monotonic clock; 0 when there is none.
+    ends: AtomicU64,
+}
+
+impl LeaseTerm {
+    /// No term yet.
+    pub fn none(clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self { clock, ends: AtomicU64::new(0) })
+    }
+
+    /// What is left of it; zero once it is over.
+    pub fn remaining(&self) -> Duration {
+        Duration::from_millis(self.ends.load(Ordering::Acquire)).saturating_sub(self.clock.monotonic())
+    }
+
+    fn set(&self, ends: Duration) {
+        self.ends.store(u64::try_from(ends.as_millis()).unwrap_or(u64::MAX), Ordering::Release);
+    }
+
+    fn end(&self) {
+        self.ends.store(0, Ordering::Release);
+    }
+}
+
+/// One candidate for a Lease.
+pub struct Lease {
+    api: Api<Object>,
+    name: String,
+    identity: String,
+    duration: Duration,
+    clock: Arc<dyn Clock>,
+    term: Arc<LeaseTerm>,
+    /// The other holder's last renewal: its resource version, and when it was first seen.
+    seen: Option<(String, Duration)>,
+    held: Option<Object>,
+}
+
+impl Lease {
+    /// A candidate called `identity`, which must be another for every process.
+    pub fn new(
+        client: Client,
+        namespace: &str,
+        name: &str,
+        identity: String,
+        duration: Duration,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let term = LeaseTerm::none(clock.clone());
+        let api = Api::namespaced(client, namespace);
+        Self { api, name: name.to_owned(), identity, duration, clock, term, seen: None, held: None }
+    }
+
+    /// The term, which is empty until the Lease is held.
+    pub fn term(&self) -> Arc<LeaseTerm> {
+        self.term.clone()
+    }
+
+    /// Waits until the Lease is held.
+    pub async fn acquire(&mut self) {
+        loop {
+            match self.try_acquire().await {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(error) => warn!(%error, "cannot tell who leads; trying again"),
+            }
+            tokio::time::sleep(self.duration / 6).await;
+        }
+    }
+
+    /// Renews until the term is lost, and then ends.
+    pub async fn keep(&mut self) {
+        let every = self.duration / 3;
+        loop {
+            tokio::time::sleep(every.min(self.term.remaining())).await;
+            match self.renew().await {
+                Ok(true) => {}
+                Ok(false) => break warn!("another process holds the Lease now"),
+                Err(error) => warn!(%error, "the Lease could not be renewed; trying again"),
+            }
+            if self.term.remaining().is_zero() {
+                break warn!("the Lease ran out before it could be renewed");
+            }
+        }
+        self.term.end();
+        self.held = None;
+    }
+
+    /// Gives the Lease up, so that another takes over at once.
+    pub async fn release(&mut self) {
+        self.term.end();
+        let Some(mut lease) = self.held.take() else { return };
+        if let Some(spec) = &mut lease.spec {
+            spec.holder_identity = None;
+        }
+        if let Err(error) = self.replace(lease, "giving up").await {
+            debug!(%error, "the Lease was not given up; it will run out");
+        }
+    }
+
+    /// Tries once.
+    pub async fn try_acquire(&mut self) -> Result<bool, LeaseError> {
+        let begun = self.clock.monotonic();
+        let found = self.bounded("reading", self.api.get_opt(&self.name)).await?;
+        let Some(found) = found else {
+            let lease = Object {
+                metadata: ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() },
+                spec: Some(self.spec(1)),
+            };
+            return match self.bounded("creating", self.api.create(&PostParams::default(), &lease)).await {
+                Ok(made) => Ok(self.hold(made, begun)),
+                Err(error) if is_conflict(&error) => Ok(false),
+                Err(error) => Err(error),
+            };
+        };
+        let version = found.metadata.resource_version.clone().unwrap_or_default();
+        let spec = found.spec.clone().unwrap_or_default();
+        let free = spec.holder_identity.as_deref().is_none_or(str::is_empty);
+        if !free && spec.holder_identity.as_deref() != Some(self.identity.as_str()) {
+            let (seen, since) = self.seen.get_or_insert_with(|| (version.clone(), begun));
+            if *seen != version {
+                self.seen = Some((version, begun));
+                return Ok(false);
+            }
+            let theirs = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+            let patience = theirs.map_or(self.duration, Duration::from_secs).max(self.duration);
+            if begun.saturating_sub(*since) < patience {
+                return Ok(false);
+            }
+        }
+        let lease = Object { spec: Some(self.spec(spec.lease_transitions.unwrap_or(0) + 1)), ..found };
+        match self.replace(lease, "taking").await {
+            Ok(taken) => Ok(self.hold(taken, begun)),
+            Err(error) if is_conflict(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn renew(&mut self) -> Result<bool, LeaseError> {
+        let Some(mut lease) = self.held.clone() else { return Ok(false) };
+        let begun = self.clock.monotonic();
+        if let Some(spec) = &mut lease.spec {
+            spec.renew_time = Some(MicroTime(self.clock.now().to_jiff()));
+        }
+        match self.replace(lease, "renewing").await {
+            Ok(renewed) => Ok(self.hold(renewed, begun)),
+            Err(error) if is_conflict(&error) => self.renewed_after_all(begun).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A renewal whose answer was lost makes the next one conflict with it: look whose it is before giving up.
+    async fn renewed_after_all(&mut self, begun: Duration) -> Result<bool, LeaseError> {
+        let found = self.bounded("reading", self.api.get_opt(&self.name)).await?;
+        let ours = found.filter(|lease| {
+            lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()) == Some(self.identity.as_str())
+        });
+        Ok(ours.is_some_and(|lease| self.hold(lease, begun)))
+    }
+
+    /// The term counts from before the request, so that it never ends later here than for those who wait.
+    fn hold(&mut self, lease: Object, begun: Duration) -> bool {
+        self.held = Some(lease);
+        self.seen = None;
+        self.term.set(begun + self.duration);
+        true
+    }
+
+    fn spec(&self, transitions: i32) -> LeaseSpec {
+        let now = MicroTime(self.clock.now().to_jiff());
+        LeaseSpec {
+            holder_identity: Some(self.identity.clone()),
+            lease_duration_seconds: i32::try_from(self.duration.as_secs().max(1)).ok(),
+            acquire_time: Some(now.clone()),
+            renew_time: Some(now),
+            lease_transitions: Some(transitions),
+            ..LeaseSpec::default()
+        }
+    }
+
+    async fn replace(&self, lease: Object, doing: &'static str) -> Result<Object, LeaseError> {
+        self.bounded(doing, self.api.replace(&self.name, &PostParams::default(), &lease)).await
+    }
+
+    async fn bounded<T>(
+        &self,
+        doing: &'static str,
+        request: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, LeaseError> {
+        match tokio::time::timeout(self.duration / 2, request).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(source)) => Err(LeaseError::Api { doing, name: self.name.clone(), source: Box::new(source) }),
+            Err(_) => Err(LeaseError::Timeout { doing, name: self.name.clone() }),
+        }
+    }
+}
+
+fn is_conflict(error: &LeaseError) -> bool {
+    matches!(error, LeaseError::Api { source, .. }
+        if matches!(&**source, kube::Error::Api(status) if status.is_conflict() || status.is_already_exists()))
+}

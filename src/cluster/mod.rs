@@ -1,0 +1,19 @@
+//! Kubernetes, as far as Trueup talks to it: reading through caches, writing under the lease.
+
+mod connect;
+mod events;
+mod identity;
+mod index;
+mod lease;
+mod resources;
+mod watch;
+mod write;
+
+pub use connect::{ConnectError, connect};
+pub use events::Events;
+pub use identity::{IdentityError, cluster_uid, confirm_installation};
+pub use index::{Index, OwnerKey};
+pub use lease::{Lease, LeaseError, LeaseTerm};
+pub use resources::{CustomKind, child_resource, missing_crds};
+pub use watch::{Caches, Request};
+pub use write::{Cluster, ClusterError};
