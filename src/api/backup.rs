@@ -25,7 +25,7 @@ use super::{Condition, LedgerRef, LocalName, SecretKey};
     printcolumn(name = "Repository", type_ = "string", json_path = ".spec.repositoryRef.name"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    validation = Rule::new("size(self.metadata.name) <= 200").message("metadata.name must be at most 200 characters long"),
+    validation = Rule::new("size(self.metadata.name) <= 63").message("metadata.name must be at most 63 characters long, because its Job is labelled with it"),
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(

@@ -13,6 +13,8 @@ mod deadline;
 mod object;
 mod plan;
 pub mod reasons;
+pub mod repository;
+pub mod sink;
 mod states;
 mod steps;
 pub mod tenant;

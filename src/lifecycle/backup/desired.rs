@@ -122,17 +122,11 @@ fn job(timeout: i32, repository: &BackupRepositorySpec, backup: &Object<'_, Back
             "activeDeadlineSeconds": timeout,
             "ttlSecondsAfterFinished": TOMBSTONE_SECONDS,
             "template": {
-                "metadata": { "labels": { label::BACKUP: owner_label(backup), label::MANAGED_BY: crate::api::MANAGER } },
+                "metadata": { "labels": { label::BACKUP: backup.name, label::MANAGED_BY: crate::api::MANAGER } },
                 "spec": pod,
             },
         },
     })
-}
-
-/// Label values end at 63 characters, names at 253.
-fn owner_label(backup: &Object<'_, BackupSpec>) -> String {
-    let cut: String = backup.name.chars().take(63).collect();
-    cut.trim_end_matches(['-', '.']).to_owned()
 }
 
 fn security() -> Value {
@@ -219,7 +213,7 @@ fn mover_container(repository: &BackupRepositorySpec, image: &str, args: Value, 
 }
 
 /// The repository's address in restic's words.
-pub(super) fn location(repository: &BackupRepositorySpec) -> String {
+pub(in crate::lifecycle) fn location(repository: &BackupRepositorySpec) -> String {
     if let Some(s3) = &repository.s3 {
         let prefix = s3.prefix.trim_matches('/');
         let slash = if prefix.is_empty() { "" } else { "/" };

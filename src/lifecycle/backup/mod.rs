@@ -2,6 +2,8 @@
 
 mod desired;
 
+pub(super) use desired::location;
+
 use std::time::Duration;
 
 use super::{

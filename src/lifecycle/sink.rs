@@ -1,0 +1,129 @@
+//! BillingSink: whether it is served, and what is shown of it. It has no stream: it is who is told, not what about.
+
+use std::time::Duration;
+
+use super::{Finalizer, Object, Verdict};
+use crate::{
+    api::{BillingSinkSpec, BillingSinkStatus},
+    domain::Timestamp,
+};
+
+/// How often the figures are looked at. They are written only if they have changed.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// How often something that is missing is looked for, and a drain is watched.
+const SOON: Duration = Duration::from_secs(2);
+
+/// What was read about a sink.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Observed {
+    /// What is wrong with its configuration, in words that say what to do.
+    pub trouble: Option<String>,
+    /// Another sink, older than this one, that names the same destination.
+    pub rival: Option<String>,
+    /// How its destination does, once it is served.
+    pub delivery: Option<DeliveryView>,
+}
+
+/// How a destination does.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct DeliveryView {
+    /// Events that wait in open lanes.
+    pub undelivered: u64,
+    /// Lanes that wait for a person.
+    pub parked: u64,
+    /// When the oldest waiting event was recorded.
+    pub oldest: Option<Timestamp>,
+    /// When something was last acknowledged.
+    pub last_ack: Option<Timestamp>,
+    /// The last thing that went wrong, while it lasts.
+    pub last_error: Option<String>,
+    /// Whether the receiver asked never to be sent anything again.
+    pub disabled: bool,
+}
+
+/// What to do about a sink.
+#[derive(Clone, PartialEq, Debug)]
+pub struct SinkPlan {
+    /// Whether the relay sends to it.
+    pub serve: bool,
+    /// Whether what it is owed is to be forgotten.
+    pub forget: bool,
+    /// What becomes of the finalizer.
+    pub finalizer: Finalizer,
+    /// What to show.
+    pub status: BillingSinkStatus,
+    /// When to look again.
+    pub look_again: Duration,
+}
+
+/// What a BillingSink does next. Pure.
+pub fn decide(sink: &Object<'_, BillingSinkSpec>, seen: &Observed, now: Timestamp) -> SinkPlan {
+    let usable = seen.trouble.is_none() && seen.rival.is_none();
+    let delivery = seen.delivery.clone().unwrap_or_default();
+    let show = |verdict: &Verdict| status(sink, seen, verdict, now);
+    let plan = SinkPlan {
+        serve: usable && !sink.spec.suspend,
+        forget: false,
+        finalizer: if sink.has_finalizer { Finalizer::Keep } else { Finalizer::Add },
+        status: BillingSinkStatus::default(),
+        look_again: LOOK_AGAIN,
+    };
+    if sink.deleting_since.is_some() {
+        let finalizer = if sink.has_finalizer { Finalizer::Remove } else { Finalizer::Keep };
+        // A rival keeps serving the destination; nothing of it ends with this object.
+        if seen.rival.is_some() {
+            return SinkPlan { serve: false, finalizer, ..plan };
+        }
+        if sink.spec.abandon_undelivered {
+            return SinkPlan { serve: false, forget: true, finalizer, ..plan };
+        }
+        let drained = seen.delivery.is_some() && delivery.undelivered == 0 && delivery.parked == 0;
+        if drained {
+            return SinkPlan { serve: false, finalizer, ..plan };
+        }
+        let message = format!(
+            "{} events wait and {} resources are parked; deliver them, or set spec.abandonUndelivered to true to forget them",
+            delivery.undelivered, delivery.parked
+        );
+        let verdict = Verdict::in_progress("Draining", message);
+        return SinkPlan { finalizer: Finalizer::Keep, status: show(&verdict), look_again: SOON, ..plan };
+    }
+    let (verdict, look_again) = if let Some(rival) = &seen.rival {
+        let message = format!(
+            "BillingSink {rival} already delivers to destination {}; give this one another spec.destinationId",
+            sink.spec.destination_id
+        );
+        (Verdict::stalled("DestinationTaken", message), LOOK_AGAIN)
+    } else if let Some(trouble) = &seen.trouble {
+        (Verdict::stalled("NotUsable", trouble.clone()), SOON)
+    } else if sink.spec.suspend {
+        (Verdict::ready("Suspended", "Nothing is sent, as was asked; everything is kept."), LOOK_AGAIN)
+    } else if delivery.disabled {
+        let message = "The receiver answered 410: it wants nothing any more. Suspend the sink and take that back to try again.";
+        (Verdict::stalled("DisabledByReceiver", message), LOOK_AGAIN)
+    } else if delivery.parked > 0 {
+        let message = format!("{} resources are parked; see `trueup outbox status`", delivery.parked);
+        (Verdict::stalled("Parked", message), LOOK_AGAIN)
+    } else if seen.delivery.is_none() {
+        (Verdict::in_progress("Starting", "Deliveries are about to begin."), SOON)
+    } else if delivery.last_error.is_some() {
+        (Verdict::in_progress("Retrying", "Deliveries fail and are tried again."), LOOK_AGAIN)
+    } else {
+        (Verdict::ready("Delivering", "Every transition is delivered as it is recorded."), LOOK_AGAIN)
+    };
+    SinkPlan { status: show(&verdict), look_again, ..plan }
+}
+
+fn status(sink: &Object<'_, BillingSinkSpec>, seen: &Observed, verdict: &Verdict, now: Timestamp) -> BillingSinkStatus {
+    let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    let delivery = seen.delivery.as_ref();
+    BillingSinkStatus {
+        observed_generation: Some(sink.generation),
+        undelivered: delivery.map(|delivery| count(delivery.undelivered)),
+        parked: delivery.map(|delivery| count(delivery.parked)),
+        lag_seconds: delivery.map(|delivery| delivery.oldest.map_or(0, |oldest| count(now.since(oldest).as_secs()))),
+        last_ack_at: delivery.and_then(|delivery| delivery.last_ack).map(|at| at.to_string()),
+        last_error: delivery.and_then(|delivery| delivery.last_error.clone()),
+        conditions: verdict.conditions(sink, now),
+    }
+}

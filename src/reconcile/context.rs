@@ -1,0 +1,74 @@
+//! What every look shares.
+
+use std::sync::Arc;
+
+use kube::{ResourceExt, core::DynamicObject};
+
+use super::{retries::Retries, written::Written};
+use crate::{
+    api::{TenantSpec, annotation, label},
+    cluster::{Caches, Cluster, CustomKind, Events, OwnerKey},
+    domain::{Clock, TenantName},
+    ledger::{Appender, Store},
+    lifecycle::Membership,
+    outbox::Relay,
+    telemetry::Metrics,
+};
+
+/// The parts that a reconciler works with, for one term of leadership.
+pub struct Context {
+    /// What the watches have seen.
+    pub caches: Arc<Caches>,
+    /// The way to change the cluster.
+    pub cluster: Cluster,
+    /// The way to read the ledger.
+    pub ledger: Arc<dyn Store>,
+    /// The only way to write it.
+    pub appender: Appender,
+    /// The deliveries.
+    pub relay: Arc<Relay>,
+    /// Notes for people.
+    pub events: Events,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Figures.
+    pub metrics: Arc<Metrics>,
+    /// Trueup's own namespace, where sinks' secrets are.
+    pub namespace: String,
+    /// The image that backups' Jobs store with.
+    pub mover_image: String,
+    /// Whether nothing but status is written to the cluster.
+    pub observe_only: bool,
+    /// What was written and not yet seen by the watches.
+    pub written: Written,
+    /// Which objects failed, how often in a row.
+    pub retries: Retries,
+}
+
+impl Context {
+    /// The tenant that `namespace` belongs to: its label names a Tenant, and its mark is that Tenant's own.
+    ///
+    /// The label alone is not believed: whoever may label a namespace could otherwise have others pay.
+    pub(super) fn member(&self, namespace: Option<&str>) -> Option<Membership> {
+        let namespace = self.caches.index.namespace(namespace?)?;
+        let name = namespace.labels().get(label::TENANT)?.clone();
+        let key = OwnerKey { kind: CustomKind::Tenant, namespace: None, name };
+        let tenant = self.caches.get(&key)?;
+        let marked = namespace.annotations().get(annotation::OWNER_UID)?;
+        if Some(marked) != tenant.uid().as_ref() {
+            return None;
+        }
+        let spec: TenantSpec = spec_of(&tenant)?;
+        Some(Membership {
+            tenant: TenantName::new(key.name),
+            account: spec.billing.account,
+            plan: spec.plan,
+            suspended: spec.suspend,
+        })
+    }
+}
+
+/// The spec of one of Trueup's own objects, if this version can read it.
+pub(super) fn spec_of<S: serde::de::DeserializeOwned>(object: &DynamicObject) -> Option<S> {
+    S::deserialize(&object.data["spec"]).ok()
+}

@@ -1,0 +1,370 @@
+//! One look at one object: observe, decide, act, commit, project, until nothing is left to do.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures::future::try_join_all;
+use kube::{ResourceExt, core::DynamicObject, runtime::controller::Action};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use tracing::{debug, info};
+
+use super::{
+    Context,
+    context::spec_of,
+};
+use crate::{
+    api::{Condition, annotation},
+    cluster::{ClusterError, CustomKind, OwnerKey},
+    domain::{Head, Kind, Timestamp, Uid},
+    ledger::{AppenderError, Draft, Outcome, StoreError, Subject},
+    lifecycle::{Child, ChildKind, FINALIZER, Finalizer, Membership, Object, ObjectKey, Plan, Transition, Verdict},
+};
+
+/// No kind needs more than a handful; more means that decisions and effects chase each other.
+const ROUNDS: usize = 12;
+
+/// Why a look did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// The API server.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// The ledger could not be read.
+    #[error(transparent)]
+    Ledger(#[from] StoreError),
+    /// The ledger could not be written.
+    #[error(transparent)]
+    Append(#[from] AppenderError),
+    /// A decision that the state table does not allow.
+    #[error("a transition was refused as illegal: {0}; this is a bug in Trueup's lifecycle, please report it")]
+    Illegal(String),
+    /// Decisions and effects chase each other.
+    #[error("after {ROUNDS} rounds there was still something to do; this is a bug in Trueup's lifecycle, please report it")]
+    DidNotSettle,
+    /// A secret or a sink's settings.
+    #[error("{0}")]
+    Configuration(String),
+    /// A reconciler ended in the middle.
+    #[error("a look panicked: {0}; this is a bug in Trueup, please report it")]
+    Panicked(String),
+}
+
+impl ReconcileError {
+    /// A word for metrics.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Cluster(error) => error.code(),
+            Self::Ledger(_) | Self::Append(_) => "ledger",
+            Self::Illegal(_) | Self::DidNotSettle | Self::Panicked(_) => "bug",
+            Self::Configuration(_) => "configuration",
+        }
+    }
+}
+
+/// A kind that is reconciled by looks: what is observed of it, and which decision it has.
+#[async_trait]
+pub(super) trait Managed: Send + Sync + 'static {
+    /// The kind.
+    const KIND: CustomKind;
+    /// Its stream's kind, if it has streams.
+    const STREAM: Option<Kind>;
+    /// What people write.
+    type Spec: DeserializeOwned + Send + Sync;
+    /// What they read.
+    type Status: Serialize + PartialEq + Default + Send;
+    /// What is observed.
+    type Seen: Send + Sync;
+
+    /// Reads everything that the decision needs.
+    async fn observe(look: &mut Look, spec: &Self::Spec, head: Option<&Head>) -> Result<Self::Seen, ReconcileError>;
+
+    /// Decides.
+    fn decide(object: &Object<'_, Self::Spec>, seen: &Self::Seen, head: Option<&Head>, now: Timestamp) -> Plan<Self::Status>;
+
+    /// Whose it is.
+    fn member(object: &Object<'_, Self::Spec>, seen: &Self::Seen) -> Option<Membership>;
+}
+
+/// One look: the object, and what has been learned about its children past the caches.
+pub(super) struct Look {
+    pub(super) context: Arc<Context>,
+    pub(super) key: OwnerKey,
+    pub(super) object: DynamicObject,
+    learned: BTreeMap<ObjectKey, Option<Child>>,
+    /// Namespaces that this look made: nobody can have put anything there that is in the way.
+    made: BTreeSet<String>,
+}
+
+/// Looks at `object`, and answers when to look again.
+pub(super) async fn look<M: Managed>(context: Arc<Context>, object: Arc<DynamicObject>) -> Result<Action, ReconcileError> {
+    let key = OwnerKey { kind: M::KIND, namespace: object.namespace(), name: object.name_any() };
+    let mut look =
+        Look { context, key, object: (*object).clone(), learned: BTreeMap::new(), made: BTreeSet::new() };
+    let Some(spec) = spec_of::<M::Spec>(&look.object) else {
+        let message = "the spec has fields that this version of Trueup cannot read; upgrade Trueup, or its CRDs";
+        look.show_trouble("SpecUnreadable", message).await?;
+        return Ok(Action::await_change());
+    };
+    for _ in 0..ROUNDS {
+        if let Some(action) = look.round::<M>(&spec).await? {
+            return Ok(action);
+        }
+    }
+    Err(ReconcileError::DidNotSettle)
+}
+
+impl Look {
+    /// One round. `None` if something was done, so that it is time to look anew.
+    async fn round<M: Managed>(&mut self, spec: &M::Spec) -> Result<Option<Action>, ReconcileError> {
+        let context = self.context.clone();
+        let uid = Uid::new(self.object.uid().unwrap_or_default());
+        let now = context.clock.now();
+        let head = match M::STREAM {
+            Some(_) => context.ledger.head(&uid).await?,
+            None => None,
+        };
+        let seen = M::observe(self, spec, head.as_ref()).await?;
+        let shown: Vec<Condition> = serde_json::from_value(self.object.data["status"]["conditions"].clone()).unwrap_or_default();
+        let object = facts(&self.object, spec, &shown, &uid, context.observe_only);
+        let plan = M::decide(&object, &seen, head.as_ref(), now);
+        debug!(object = %self.name(), ?plan.finalizer, apply = plan.apply.len(), delete = plan.delete.len(), transition = ?plan.transition.as_ref().map(|t| &t.to), "decided");
+
+        // A new object without a status reads as ready to whoever asks by kstatus' rules.
+        if self.object.data["status"].is_null() {
+            self.show(&plan.status).await?;
+        }
+        if plan.finalizer == Finalizer::Add {
+            self.object = context.cluster.add_finalizer(&self.key, &self.object).await?;
+            return Ok(None);
+        }
+        if self.learn_unknown(&plan.apply.iter().map(|wanted| wanted.key.clone()).collect::<Vec<_>>()).await? {
+            return Ok(None);
+        }
+        if let Err(error) = self.act(&plan).await {
+            if error.is_terminal() {
+                self.show_trouble("Refused", &error.to_string()).await?;
+            }
+            return Err(error.into());
+        }
+        if let (Some(transition), Some(kind)) = (&plan.transition, M::STREAM) {
+            let member = M::member(&object, &seen);
+            self.commit(kind, transition, head.as_ref(), member, object.generation).await?;
+        }
+        if plan.finalizer == Finalizer::Remove {
+            match context.cluster.remove_finalizer(&self.key, &self.object).await {
+                Err(error) if !error.is_conflict() && !error.is_terminal() => return Err(error.into()),
+                // Gone already: the cache had not heard.
+                _ => return Ok(Some(Action::await_change())),
+            }
+        }
+        if !plan.is_settled() {
+            return Ok(None);
+        }
+        self.show(&plan.status).await?;
+        Ok(Some(plan.look_again.map_or_else(Action::await_change, Action::requeue)))
+    }
+
+    /// The object's children of these kinds: from the cache, or read anew where this process wrote something newer.
+    pub(super) async fn children(&mut self, kinds: &[ChildKind]) -> Result<Vec<Child>, ReconcileError> {
+        let mut children = self.context.caches.index.children(&self.key, kinds);
+        for key in self.context.written.behind(&self.key, &children) {
+            if !self.learned.contains_key(&key) {
+                self.learn(key).await?;
+            }
+        }
+        for (key, known) in self.learned.iter().filter(|(key, _)| kinds.contains(&key.kind)) {
+            children.retain(|child| child.key != *key);
+            children.extend(known.clone());
+        }
+        Ok(children)
+    }
+
+    /// The object's name, for people.
+    pub(super) fn name(&self) -> String {
+        match &self.key.namespace {
+            Some(namespace) => format!("{} {namespace}/{}", self.key.kind.name(), self.key.name),
+            None => format!("{} {}", self.key.kind.name(), self.key.name),
+        }
+    }
+
+    async fn learn(&mut self, key: ObjectKey) -> Result<bool, ReconcileError> {
+        let found = self.context.cluster.get(&key).await?;
+        if found.is_none() {
+            self.context.written.forget(&self.key, &key);
+        }
+        let exists = found.is_some();
+        self.learned.insert(key, found);
+        Ok(exists)
+    }
+
+    /// Looks before it makes: what the caches do not show may still be there, made by somebody else. Answers whether
+    /// anything was found.
+    async fn learn_unknown(&mut self, keys: &[ObjectKey]) -> Result<bool, ReconcileError> {
+        let mut found = false;
+        let kinds: BTreeSet<ChildKind> = keys.iter().map(|key| key.kind).collect();
+        let cached = self.context.caches.index.children(&self.key, &kinds.into_iter().collect::<Vec<_>>());
+        for key in keys {
+            let new_namespace = key.namespace.as_ref().is_some_and(|namespace| self.made.contains(namespace));
+            let known = self.learned.contains_key(key) || cached.iter().any(|child| child.key == *key);
+            if !known && !new_namespace {
+                found |= self.learn(key.clone()).await?;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Deletes and applies.
+    async fn act<S>(&mut self, plan: &Plan<S>) -> Result<(), ClusterError> {
+        let context = self.context.clone();
+        for key in &plan.delete {
+            let known = self.learned.get(key).cloned().flatten();
+            let cached = || context.caches.index.children(&self.key, &[key.kind]).into_iter().find(|child| child.key == *key);
+            let Some(mut child) = known.or_else(cached) else { continue };
+            context.cluster.delete(key, child.body["metadata"]["uid"].as_str()).await?;
+            child.body["metadata"]["deletionTimestamp"] = json!(context.clock.now());
+            self.learned.insert(key.clone(), Some(child));
+        }
+        let applied = try_join_all(plan.apply.iter().map(|wanted| context.cluster.apply(wanted))).await?;
+        for child in applied {
+            if child.key.kind == ChildKind::Namespace && self.learned.get(&child.key) == Some(&None) {
+                self.made.insert(child.key.name.clone());
+            }
+            context.written.note(&self.key, &child);
+            self.learned.insert(child.key.clone(), Some(child));
+        }
+        Ok(())
+    }
+
+    /// Writes the row. A stale one is no failure: the next round decides anew.
+    async fn commit(
+        &self,
+        kind: Kind,
+        transition: &Transition,
+        head: Option<&Head>,
+        member: Option<Membership>,
+        generation: i64,
+    ) -> Result<(), ReconcileError> {
+        let Some(subject) = self.subject(kind, transition, head, member) else { return Ok(()) };
+        let draft = Draft {
+            subject,
+            after: head.map(|head| head.sequence),
+            to: transition.to.clone(),
+            reason: transition.reason.word.to_owned(),
+            message: transition.reason.sentence.to_owned(),
+            generation,
+            effective: transition.effective,
+            billable: transition.billable,
+            evidence: transition.evidence.clone(),
+        };
+        match self.context.appender.append(draft).await? {
+            Outcome::Appended(new) => {
+                let from = head.map_or("-", |head| head.state.as_str());
+                info!(object = %self.name(), sequence = %new.sequence, from, to = %new.state, reason = %new.reason, "transition");
+                self.context.metrics.transition(kind, from, new.state.as_str());
+                let resource = self.key.kind.resource();
+                let evidence = transition.evidence.as_deref();
+                self.context.events.tell(&self.object, &resource, transition.reason, new.state.as_str(), evidence);
+                Ok(())
+            }
+            Outcome::Stale(_) => Ok(()),
+            Outcome::Illegal(why) => Err(ReconcileError::Illegal(why)),
+        }
+    }
+
+    /// Who the row is about: the tenant as it is now, or as the stream knew it last.
+    fn subject(
+        &self,
+        kind: Kind,
+        transition: &Transition,
+        head: Option<&Head>,
+        member: Option<Membership>,
+    ) -> Option<Subject> {
+        let (tenant, account, plan) = match (member, head) {
+            (Some(member), _) => (member.tenant, member.account, member.plan),
+            (None, Some(head)) => {
+                let known = head.subject.clone();
+                (known.tenant, known.account, known.plan)
+            }
+            (None, None) => return None,
+        };
+        Some(Subject {
+            uid: Uid::new(self.object.uid().unwrap_or_default()),
+            kind,
+            namespace: self.key.namespace.clone(),
+            name: self.key.name.clone(),
+            tenant,
+            account,
+            plan,
+            previous_uid: transition.previous_uid.clone(),
+        })
+    }
+
+    /// Shows `status` if it differs from what is shown. One that says nothing leaves it.
+    async fn show<S: Serialize + PartialEq + Default>(&mut self, status: &S) -> Result<(), ReconcileError> {
+        if *status == S::default() {
+            return Ok(());
+        }
+        let Ok(wanted) = serde_json::to_value(status) else { return Ok(()) };
+        self.project(wanted).await
+    }
+
+    /// Shows that something stands in the way which no decision knew of.
+    async fn show_trouble(&mut self, reason: &str, message: &str) -> Result<(), ReconcileError> {
+        let shown: Vec<Condition> = serde_json::from_value(self.object.data["status"]["conditions"].clone()).unwrap_or_default();
+        let uid = Uid::new(self.object.uid().unwrap_or_default());
+        let object = facts(&self.object, &(), &shown, &uid, false);
+        let conditions = Verdict::stalled(reason, message).conditions(&object, self.context.clock.now());
+        let mut status = self.object.data["status"].clone();
+        if !status.is_object() {
+            status = json!({});
+        }
+        status["conditions"] = json!(conditions);
+        status["observedGeneration"] = json!(object.generation);
+        self.project(status).await
+    }
+
+    async fn project(&mut self, status: Value) -> Result<(), ReconcileError> {
+        if self.object.data["status"] == status {
+            return Ok(());
+        }
+        let uid = self.object.uid().unwrap_or_default();
+        self.object = self.context.cluster.show(&self.key, &uid, &status).await?;
+        Ok(())
+    }
+}
+
+/// What a decision may know of `object`.
+pub(super) fn facts<'a, S>(
+    object: &DynamicObject,
+    spec: &'a S,
+    conditions: &'a [Condition],
+    uid: &Uid,
+    observe_only: bool,
+) -> Object<'a, S> {
+    let disabled = object.annotations().get(annotation::RECONCILE).is_some_and(|value| value == "disabled");
+    Object {
+        uid: uid.clone(),
+        name: object.name_any(),
+        namespace: object.namespace(),
+        generation: object.metadata.generation.unwrap_or(0),
+        created: object.metadata.creation_timestamp.as_ref().map_or(Timestamp::from_micros(0), |time| time.0.into()),
+        deleting_since: object.metadata.deletion_timestamp.as_ref().map(|time| time.0.into()),
+        has_finalizer: object.finalizers().iter().any(|found| found == FINALIZER),
+        paused: disabled || observe_only,
+        spec,
+        conditions,
+    }
+}
+
+/// How long to wait after a failure: not long where somebody was merely faster.
+pub(super) fn patience(context: &Context, uid: &str, error: &ReconcileError) -> Duration {
+    match error {
+        ReconcileError::Cluster(error) if error.is_conflict() => Duration::from_millis(100),
+        _ => context.retries.failed(uid),
+    }
+}

@@ -1,0 +1,19 @@
+//! The loop: observe, decide, act, commit, project. The only place where cluster, lifecycle and ledger meet.
+//!
+//! Each kind has a file that says what is observed of it; `look` carries out what `lifecycle` decides, the same way
+//! for all of them.
+
+mod appdeployment;
+mod backup;
+mod context;
+mod look;
+mod repository;
+mod retries;
+mod run;
+mod sink;
+mod tenant;
+mod written;
+
+pub use context::Context;
+pub use look::ReconcileError;
+pub use run::run;

@@ -1,0 +1,46 @@
+//! What is observed of a Tenant.
+
+use async_trait::async_trait;
+
+use super::look::{Look, Managed, ReconcileError};
+use crate::{
+    api::{TenantSpec, TenantStatus},
+    cluster::CustomKind,
+    domain::{Head, Kind, Timestamp},
+    lifecycle::{ChildKind, Membership, Object, Plan, tenant},
+};
+
+pub(super) struct Tenants;
+
+#[async_trait]
+impl Managed for Tenants {
+    const KIND: CustomKind = CustomKind::Tenant;
+    const STREAM: Option<Kind> = Some(Kind::Tenant);
+    type Spec = TenantSpec;
+    type Status = TenantStatus;
+    type Seen = tenant::Observed;
+
+    async fn observe(look: &mut Look, _: &TenantSpec, _: Option<&Head>) -> Result<tenant::Observed, ReconcileError> {
+        let kinds = [
+            ChildKind::Namespace,
+            ChildKind::ResourceQuota,
+            ChildKind::LimitRange,
+            ChildKind::NetworkPolicy,
+            ChildKind::RoleBinding,
+        ];
+        Ok(tenant::Observed { children: look.children(&kinds).await? })
+    }
+
+    fn decide(
+        object: &Object<'_, TenantSpec>,
+        seen: &tenant::Observed,
+        head: Option<&Head>,
+        now: Timestamp,
+    ) -> Plan<TenantStatus> {
+        tenant::decide(object, seen, head, now)
+    }
+
+    fn member(object: &Object<'_, TenantSpec>, _: &tenant::Observed) -> Option<Membership> {
+        Some(tenant::membership(object))
+    }
+}
