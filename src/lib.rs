@@ -4,3 +4,5 @@
 
 pub mod domain;
 pub mod ledger;
+pub mod outbox;
+pub mod sinks;

@@ -1,0 +1,5 @@
+//! Delivery.
+
+mod backoff;
+
+pub use backoff::Backoff;
