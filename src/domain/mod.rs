@@ -14,7 +14,7 @@ mod time;
 
 pub use billable::Billable;
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use event::{Event, EventData, EventFault, SealedEvent};
+pub use event::{DATA_SCHEMA, Event, EventData, EventFault, SealedEvent};
 pub use hash::{Hash, ParseHashError};
 pub use ids::{DestinationId, Epoch, Era, EventId, InstallationId, Position, Sequence, Shard, TenantName, Token, Uid};
 pub use kind::{Kind, UnknownKind};

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::types::{Claim, Draft, Head, Installation, LaneView, Outcome, Row, RowQuery, Settlement, ShardRow};
+use super::types::{
+    Claim, ClaimRequest, Draft, Head, Installation, LaneView, Outcome, Row, RowQuery, Settlement, ShardRow,
+};
 use crate::domain::{DestinationId, Epoch, Position, Sequence, Shard, Timestamp, Token, Uid};
 
 /// Why a store could not do what it was asked.
@@ -39,12 +41,36 @@ pub enum StoreError {
         /// What was found.
         what: String,
     },
+    /// Nobody has said yet which cluster this ledger belongs to.
+    #[error("{doing}: the ledger belongs to no installation yet; start the controller once, which records it")]
+    NoInstallation {
+        /// What was being done.
+        doing: &'static str,
+    },
     /// The address in DATABASE_URL is not one.
     #[error("DATABASE_URL cannot be used: {why}; write sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE")]
     Address {
         /// What is wrong with it, without the password.
         why: String,
     },
+}
+
+impl StoreError {
+    /// A word for metrics and for the reasons of conditions.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Unavailable { .. } => "LedgerUnavailable",
+            Self::Refused { .. } => "LedgerRefused",
+            Self::Corrupt { .. } => "LedgerCorrupt",
+            Self::NoInstallation { .. } => "LedgerNotInstalled",
+            Self::Address { .. } => "LedgerAddress",
+        }
+    }
+
+    /// Whether the same request may succeed later without anybody's help.
+    pub const fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable { .. })
+    }
 }
 
 /// Why a batch was not appended.
@@ -107,6 +133,9 @@ pub trait Store: Send + Sync + 'static {
     /// Rows, ordered by shard and position.
     async fn rows(&self, query: &RowQuery) -> Result<Vec<Row>, StoreError>;
 
+    /// Rows in the order of stream and sequence, behind `after`: what an audit walks.
+    async fn stream_rows(&self, after: Option<(&Uid, Sequence)>, limit: u32) -> Result<Vec<Row>, StoreError>;
+
     /// One row of a stream.
     async fn row(&self, uid: &Uid, sequence: Sequence) -> Result<Option<Row>, StoreError>;
 
@@ -122,19 +151,11 @@ pub trait Store: Send + Sync + 'static {
     /// Forgets a destination and its lanes; what they still owed is abandoned. Answers how many lanes owed something.
     async fn close_destination(&self, destination: &DestinationId) -> Result<u64, StoreError>;
 
-    /// Holds up to `lanes` due lanes of `destination` for `lease` under `token`, with up to `rows` events of each.
+    /// Holds due lanes for a while, and reads the next events of each.
     ///
-    /// Due: open, behind its head, `next_at` reached, and held by nobody. Two statements: the lanes first, their rows
-    /// in a second one with a fresh view, since within one statement a claim can miss the row that woke it.
-    async fn claim(
-        &self,
-        destination: &DestinationId,
-        lanes: u32,
-        rows: u32,
-        lease: Duration,
-        token: &Token,
-        now: Timestamp,
-    ) -> Result<Vec<Claim>, StoreError>;
+    /// Due: open, behind its head, its waiting time over, and held by nobody. Two statements: the lanes first, their
+    /// rows in a second one with a fresh view, since within one statement a claim can miss the row that woke it.
+    async fn claim(&self, request: &ClaimRequest, now: Timestamp) -> Result<Vec<Claim>, StoreError>;
 
     /// Ends claims, each with what came of it. A claim whose token no longer holds its lane changes nothing.
     ///
@@ -145,8 +166,10 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Vec<bool>, StoreError>;
 
-    /// When the next lane of `destination` falls due, if any is waiting for a time.
-    async fn next_due(&self, destination: &DestinationId) -> Result<Option<Timestamp>, StoreError>;
+    /// How long until the next lane of `destination` falls due; zero if one is due now, `None` if nothing waits.
+    ///
+    /// A span, not a moment: on a server it is counted by the server's clock, which need not agree with the caller's.
+    async fn next_due(&self, destination: &DestinationId, now: Timestamp) -> Result<Option<Duration>, StoreError>;
 
     /// Lanes in the order of destination and UID, behind `after`; only those that still owe something if `owing_only`.
     async fn lanes(

@@ -183,6 +183,16 @@ pub struct RowQuery {
     pub limit: u32,
 }
 
+impl RowQuery {
+    /// The limit that holds when none is given.
+    pub const DEFAULT_LIMIT: u32 = 1_000;
+
+    /// How many rows to answer at most.
+    pub const fn bound(&self) -> u32 {
+        if self.limit == 0 { Self::DEFAULT_LIMIT } else { self.limit }
+    }
+}
+
 /// The state of one destination's lane for one stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LaneState {
@@ -203,6 +213,34 @@ pub struct OutboxRow {
     pub body: Vec<u8>,
     /// When the ledger recorded it, for measuring lag.
     pub recorded_at: Timestamp,
+}
+
+impl From<&Row> for OutboxRow {
+    fn from(row: &Row) -> Self {
+        Self {
+            sequence: row.sequence,
+            event_id: row.event_id.clone(),
+            body: row.body.clone(),
+            recorded_at: row.recorded_at,
+        }
+    }
+}
+
+/// Which lanes to hold, for how long, and how much of each to read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClaimRequest {
+    /// Whose lanes.
+    pub destination: DestinationId,
+    /// At most so many lanes.
+    pub lanes: u32,
+    /// Of them, at most so many that wait for a retry. These are taken first, so that neither starves the other.
+    pub retries: u32,
+    /// At most so many events of each; at least 1.
+    pub rows: u32,
+    /// How long they are held; at most `lanes::MAX_LEASE`.
+    pub lease: Duration,
+    /// Proof of holding them. Never used twice.
+    pub token: Token,
 }
 
 /// A lane held for a while, and what waits in it.
@@ -226,10 +264,10 @@ pub struct Claim {
     pub rows: Vec<OutboxRow>,
 }
 
-/// What came of working on a claim. Every one but `Acked` ends the claim.
+/// What came of working on a claim. Each of them ends it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Settlement {
-    /// Everything up to here was acknowledged; the claim ends and the lane is due again if more waits.
+    /// Everything up to here was acknowledged; the lane is due again if more waits.
     Acked {
         /// The last acknowledged sequence.
         through: Sequence,

@@ -1,0 +1,357 @@
+//! The ledger in memory: for tests and the simulator. Deterministic, and gone with the process.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+
+use super::{
+    batch::{self, Standing},
+    lanes::{self, Lane, Phase},
+    store::{AppendError, Counts, Store, StoreError},
+    types::{
+        Claim, ClaimRequest, Draft, Head, Installation, LaneView, OutboxRow, Outcome, Row, RowQuery, Settlement,
+        ShardRow,
+    },
+};
+use crate::domain::{DestinationId, Epoch, Position, Sequence, Shard, Tables, Timestamp, Token, Uid};
+
+/// A ledger without a database.
+#[derive(Debug)]
+pub struct MemoryStore {
+    tables: Tables,
+    inner: Mutex<Inner>,
+}
+
+type LaneKey = (DestinationId, Uid);
+
+#[derive(Debug, Default)]
+struct Inner {
+    installation: Option<Installation>,
+    shards: BTreeMap<Shard, ShardRow>,
+    heads: BTreeMap<Uid, Head>,
+    rows: BTreeMap<(Shard, Position), Row>,
+    // Where the rows of a stream stand, in the order of their sequence.
+    streams: HashMap<Uid, Vec<(Shard, Position)>>,
+    destinations: BTreeSet<DestinationId>,
+    lanes: BTreeMap<LaneKey, Lane>,
+    // Lanes that time or a claim can move, in the order in which they are claimed.
+    due: BTreeSet<(DestinationId, Phase, Timestamp, Uid)>,
+}
+
+impl MemoryStore {
+    /// An empty ledger.
+    pub fn new(tables: Tables) -> Self {
+        Self { tables, inner: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn shard(&self, shard: Shard) -> ShardRow {
+        self.shards.get(&shard).cloned().unwrap_or(ShardRow {
+            id: shard,
+            epoch: Epoch::default(),
+            holder: None,
+            head: Position::default(),
+            recorded_at: None,
+        })
+    }
+
+    fn row(&self, uid: &Uid, sequence: Sequence) -> Option<&Row> {
+        let index = usize::try_from(sequence.get().checked_sub(1)?).ok()?;
+        self.rows.get(self.streams.get(uid)?.get(index)?)
+    }
+
+    fn set_lane(&mut self, key: &LaneKey, lane: Lane) {
+        if let Some(old) = self.lanes.get(key) {
+            self.due.remove(&(key.0.clone(), old.phase, old.due_at, key.1.clone()));
+        }
+        if !matches!(lane.phase, Phase::Idle | Phase::Parked) {
+            self.due.insert((key.0.clone(), lane.phase, lane.due_at, key.1.clone()));
+        }
+        self.lanes.insert(key.clone(), lane);
+    }
+
+    fn head_of(&self, uid: &Uid) -> Sequence {
+        self.heads.get(uid).map_or_else(Sequence::default, |head| head.sequence)
+    }
+
+    /// Up to `limit` UIDs of due lanes in `phase`, the longest waiting first.
+    fn due(&self, destination: &DestinationId, phase: Phase, now: Timestamp, limit: usize) -> Vec<Uid> {
+        let first = (destination.clone(), phase, Timestamp::from_micros(i64::MIN), Uid::new(""));
+        self.due
+            .range(first..)
+            .take_while(|(of, in_phase, ..)| of == destination && *in_phase == phase)
+            .map(|(_, _, _, uid)| uid)
+            .filter(|uid| self.lanes.get(&(destination.clone(), (*uid).clone())).is_some_and(|lane| lane.is_due(now)))
+            .take(limit)
+            .cloned()
+            .collect()
+    }
+
+    fn write(&mut self, batch: batch::Batch, now: Timestamp) -> Vec<Outcome> {
+        for row in batch.rows {
+            self.streams.entry(row.uid.clone()).or_default().push((row.shard, row.position));
+            self.rows.insert((row.shard, row.position), row);
+        }
+        for head in batch.heads {
+            for destination in self.destinations.clone() {
+                let key = (destination, head.subject.uid.clone());
+                let mut lane = self.lanes.get(&key).cloned().unwrap_or_else(|| Lane::opened(now));
+                lane.wake(now);
+                self.set_lane(&key, lane);
+            }
+            self.heads.insert(head.subject.uid.clone(), head);
+        }
+        self.shards.insert(batch.shard.id, batch.shard);
+        batch.outcomes
+    }
+
+    fn view(&self, (destination, uid): &LaneKey, lane: &Lane) -> LaneView {
+        LaneView {
+            destination: destination.clone(),
+            uid: uid.clone(),
+            acked: lane.acked,
+            head: self.head_of(uid),
+            state: lane.phase.shown(),
+            park_reason: lane.park_reason.clone(),
+            attempts: lane.attempts,
+            next_at: lane.due_at,
+            last_error: lane.last_error.clone(),
+            oldest_undelivered: self.row(uid, lane.acked.next()).map(|row| row.recorded_at),
+        }
+    }
+}
+
+fn matches(inner: &Inner, query: &RowQuery, row: &Row) -> bool {
+    query.uid.as_ref().is_none_or(|uid| row.uid == *uid)
+        && query.since.is_none_or(|since| row.effective.at >= since)
+        && query.until.is_none_or(|until| row.effective.at < until)
+        && query.named.as_ref().is_none_or(|(kind, namespace, name)| {
+            inner.heads.get(&row.uid).is_some_and(|head| {
+                head.subject.kind == *kind && head.subject.namespace == *namespace && head.subject.name == *name
+            })
+        })
+}
+
+fn count(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn as_u64(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn migrate(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn installation(&self, proposed: &Installation) -> Result<Installation, StoreError> {
+        Ok(self.lock().installation.get_or_insert_with(|| proposed.clone()).clone())
+    }
+
+    async fn stored_installation(&self) -> Result<Option<Installation>, StoreError> {
+        Ok(self.lock().installation.clone())
+    }
+
+    async fn take_over(&self, shard: Shard, holder: &str) -> Result<Epoch, StoreError> {
+        let mut inner = self.lock();
+        let mut row = inner.shard(shard);
+        row.epoch = row.epoch.next();
+        row.holder = Some(holder.to_owned());
+        let epoch = row.epoch;
+        inner.shards.insert(shard, row);
+        Ok(epoch)
+    }
+
+    async fn shard(&self, shard: Shard) -> Result<ShardRow, StoreError> {
+        Ok(self.lock().shard(shard))
+    }
+
+    async fn append(
+        &self,
+        shard: Shard,
+        epoch: Epoch,
+        now: Timestamp,
+        drafts: &[Draft],
+    ) -> Result<Vec<Outcome>, AppendError> {
+        let mut inner = self.lock();
+        let installation = inner
+            .installation
+            .clone()
+            .ok_or(AppendError::NotCommitted(StoreError::NoInstallation { doing: "appending to the ledger" }))?;
+        let heads = batch::uids(drafts)
+            .into_iter()
+            .filter_map(|uid| Some((uid.clone(), inner.heads.get(&uid)?.clone())))
+            .collect();
+        let standing = Standing { shard: inner.shard(shard), installation, heads };
+        let batch = batch::decide(self.tables, standing, epoch, now, drafts)?;
+        Ok(inner.write(batch, now))
+    }
+
+    async fn head(&self, uid: &Uid) -> Result<Option<Head>, StoreError> {
+        Ok(self.lock().heads.get(uid).cloned())
+    }
+
+    async fn heads(&self, after: Option<&Uid>, open_only: bool, limit: u32) -> Result<Vec<Head>, StoreError> {
+        let inner = self.lock();
+        let behind = |uid: &Uid| after.is_none_or(|after| uid > after);
+        let wanted = inner.heads.iter().filter(|(uid, head)| behind(uid) && !(open_only && head.closed_at.is_some()));
+        Ok(wanted.map(|(_, head)| head.clone()).take(count(limit)).collect())
+    }
+
+    async fn rows(&self, query: &RowQuery) -> Result<Vec<Row>, StoreError> {
+        let inner = self.lock();
+        let behind = |place: &(Shard, Position)| query.after.is_none_or(|after| *place > after);
+        let wanted = inner.rows.iter().filter(|(place, row)| behind(place) && matches(&inner, query, row));
+        Ok(wanted.map(|(_, row)| row.clone()).take(count(query.bound())).collect())
+    }
+
+    async fn stream_rows(&self, after: Option<(&Uid, Sequence)>, limit: u32) -> Result<Vec<Row>, StoreError> {
+        let inner = self.lock();
+        let behind = |row: &Row| after.is_none_or(|(uid, sequence)| (&row.uid, row.sequence) > (uid, sequence));
+        let of = |uid: &Uid| inner.streams.get(uid).into_iter().flatten().filter_map(|place| inner.rows.get(place));
+        Ok(inner.heads.keys().flat_map(of).filter(|row| behind(row)).take(count(limit)).cloned().collect())
+    }
+
+    async fn row(&self, uid: &Uid, sequence: Sequence) -> Result<Option<Row>, StoreError> {
+        Ok(self.lock().row(uid, sequence).cloned())
+    }
+
+    async fn open_destination(&self, destination: &DestinationId, now: Timestamp) -> Result<bool, StoreError> {
+        let mut inner = self.lock();
+        let new = inner.destinations.insert(destination.clone());
+        for uid in inner.heads.keys().cloned().collect::<Vec<_>>() {
+            let key = (destination.clone(), uid);
+            if !inner.lanes.contains_key(&key) {
+                inner.set_lane(&key, Lane::opened(now));
+            }
+        }
+        Ok(new)
+    }
+
+    async fn destinations(&self) -> Result<Vec<DestinationId>, StoreError> {
+        Ok(self.lock().destinations.iter().cloned().collect())
+    }
+
+    async fn close_destination(&self, destination: &DestinationId) -> Result<u64, StoreError> {
+        let mut inner = self.lock();
+        let owing =
+            inner.lanes.iter().filter(|((of, uid), lane)| of == destination && lane.acked < inner.head_of(uid)).count();
+        inner.destinations.remove(destination);
+        inner.lanes.retain(|(of, _), _| of != destination);
+        inner.due.retain(|(of, ..)| of != destination);
+        Ok(u64::try_from(owing).unwrap_or(u64::MAX))
+    }
+
+    async fn claim(&self, request: &ClaimRequest, now: Timestamp) -> Result<Vec<Claim>, StoreError> {
+        let mut inner = self.lock();
+        let ClaimRequest { destination, lease, token, .. } = request;
+        let mut uids = inner.due(destination, Phase::Waiting, now, count(request.retries.min(request.lanes)));
+        for phase in [Phase::Held, Phase::Ready] {
+            uids.extend(inner.due(destination, phase, now, count(request.lanes) - uids.len()));
+        }
+        let mut claims = Vec::with_capacity(uids.len());
+        for uid in uids {
+            let key = (destination.clone(), uid);
+            let Some(mut lane) = inner.lanes.get(&key).cloned() else { continue };
+            let head = inner.head_of(&key.1);
+            let rows = (1..=i64::from(request.rows.max(1)))
+                .map_while(|n| inner.row(&key.1, Sequence::new(lane.acked.get() + n)))
+                .map(OutboxRow::from)
+                .collect();
+            let rows = lanes::contiguous(lane.acked, rows);
+            if rows.is_empty() {
+                lane.park(lanes::ROW_MISSING);
+            } else {
+                lane.hold(token, *lease, now);
+                claims.push(Claim {
+                    destination: key.0.clone(),
+                    uid: key.1.clone(),
+                    token: token.clone(),
+                    acked: lane.acked,
+                    head,
+                    attempts: lane.attempts,
+                    rewinds: lane.rewinds,
+                    rows,
+                });
+            }
+            inner.set_lane(&key, lane);
+        }
+        Ok(claims)
+    }
+
+    async fn settle(
+        &self,
+        claims: &[(DestinationId, Uid, Token, Settlement)],
+        now: Timestamp,
+    ) -> Result<Vec<bool>, StoreError> {
+        let mut inner = self.lock();
+        let settle = |(destination, uid, token, settlement): &(DestinationId, Uid, Token, Settlement)| {
+            let key = (destination.clone(), uid.clone());
+            let Some(lane) = inner.lanes.get(&key).filter(|lane| lane.token.as_ref() == Some(token)) else {
+                return false;
+            };
+            let lane = lane.settled(inner.head_of(uid), settlement, now);
+            inner.set_lane(&key, lane);
+            true
+        };
+        Ok(claims.iter().map(settle).collect())
+    }
+
+    async fn next_due(&self, destination: &DestinationId, now: Timestamp) -> Result<Option<Duration>, StoreError> {
+        let inner = self.lock();
+        let lanes = inner.lanes.iter().filter(|((of, _), _)| of == destination);
+        Ok(lanes.filter_map(|(_, lane)| lane.due_in(now)).min())
+    }
+
+    async fn lanes(
+        &self,
+        after: Option<(&DestinationId, &Uid)>,
+        owing_only: bool,
+        limit: u32,
+    ) -> Result<Vec<LaneView>, StoreError> {
+        let inner = self.lock();
+        let behind = |key: &LaneKey| after.is_none_or(|after| (&key.0, &key.1) > after);
+        let owes = |key: &LaneKey, lane: &Lane| !owing_only || lane.acked < inner.head_of(&key.1);
+        let wanted = inner.lanes.iter().filter(|(key, lane)| behind(key) && owes(key, lane));
+        Ok(wanted.map(|(key, lane)| inner.view(key, lane)).take(count(limit)).collect())
+    }
+
+    async fn counts(&self) -> Result<Counts, StoreError> {
+        let inner = self.lock();
+        let mut counts = Counts {
+            resources: u64::try_from(inner.heads.len()).unwrap_or(u64::MAX),
+            transitions: inner.shards.values().map(|shard| as_u64(shard.head.get())).sum(),
+            ..Counts::default()
+        };
+        for ((_, uid), lane) in &inner.lanes {
+            counts.deliveries += as_u64(lane.acked.get());
+            if lane.phase == Phase::Parked {
+                counts.parked += 1;
+            } else {
+                counts.undelivered += as_u64(inner.head_of(uid).get() - lane.acked.get());
+            }
+        }
+        Ok(counts)
+    }
+
+    async fn oldest_undelivered(
+        &self,
+        destination: &DestinationId,
+    ) -> Result<Option<(Timestamp, Shard, Position)>, StoreError> {
+        let inner = self.lock();
+        let open = inner.lanes.iter().filter(|((of, _), lane)| of == destination && lane.phase != Phase::Parked);
+        let next = open.filter_map(|((_, uid), lane)| inner.row(uid, lane.acked.next()));
+        Ok(next.map(|row| (row.recorded_at, row.shard, row.position)).min())
+    }
+}
