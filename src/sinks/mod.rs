@@ -12,6 +12,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use secrecy::SecretString;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     domain::{Clock, Sequence, Uid},
@@ -96,14 +97,40 @@ pub fn build(config: &SinkConfig, clock: Arc<dyn Clock>) -> Result<Arc<dyn Sink>
 }
 
 /// The next events of one resource, in order.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Batch {
     /// The resource.
     pub uid: Uid,
     /// Its events, in the order in which they must arrive. Never empty.
     pub rows: Vec<OutboxRow>,
-    /// On the monotonic clock, when to stop beginning with further events.
-    pub until: Duration,
+    /// Asked before each event but the first.
+    pub budget: Budget,
+}
+
+/// How long a delivery may go on.
+#[derive(Clone)]
+pub struct Budget {
+    clock: Arc<dyn Clock>,
+    until: Duration,
+    stop: CancellationToken,
+}
+
+impl Budget {
+    /// Until `until` on the monotonic clock, or until `stop` is cancelled.
+    pub fn new(clock: Arc<dyn Clock>, until: Duration, stop: CancellationToken) -> Self {
+        Self { clock, until, stop }
+    }
+
+    /// Whether no further event should be begun.
+    pub fn is_spent(&self) -> bool {
+        self.stop.is_cancelled() || self.clock.monotonic() >= self.until
+    }
+}
+
+impl fmt::Debug for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Budget(until {:?})", self.until)
+    }
 }
 
 /// How far a delivery got, and what ended it.

@@ -35,6 +35,8 @@ pub(super) const TYPE: SinkType = SinkType { name: NAME, build };
 
 const NAME: &str = "webhook";
 const URL: &str = "url";
+/// A lane's lease, four times as long, must stay within what a ledger grants.
+const LONGEST_TIMEOUT: Duration = Duration::from_mins(3);
 const SIGNING_KEYS: &str = "signingKeys";
 
 #[derive(Deserialize)]
@@ -81,8 +83,8 @@ fn build(config: &SinkConfig, clock: Arc<dyn Clock>) -> Result<Arc<dyn Sink>, Co
     let positive = |name: &str, span: jiff::SignedDuration| {
         Duration::try_from(span)
             .ok()
-            .filter(|span| !span.is_zero() && *span <= Duration::from_mins(5))
-            .ok_or_else(|| wrong(format!("{name} must be more than nothing and at most 5m")))
+            .filter(|span| !span.is_zero() && *span <= LONGEST_TIMEOUT)
+            .ok_or_else(|| wrong(format!("{name} must be more than nothing and at most 3m")))
     };
     let timeout = positive("timeout", settings.timeout)?;
     let connect_timeout = positive("connectTimeout", settings.connect_timeout)?;
@@ -106,7 +108,7 @@ impl Sink for Webhook {
     async fn deliver(&self, batch: Batch) -> Delivery {
         let mut through = None;
         for row in batch.rows {
-            if through.is_some() && self.clock.monotonic() >= batch.until {
+            if through.is_some() && batch.budget.is_spent() {
                 break;
             }
             let sequence = row.sequence;
@@ -212,7 +214,7 @@ mod tests {
             (url.clone(), vec![(SIGNING_KEYS, "hush")], "does not begin with `whsec_`"),
             (json!({"uri": "https://billing.example/"}), vec![keys], "unknown field `uri`"),
             (json!({"url": "https://billing.example/", "timeout": "0s"}), vec![keys], "timeout must be"),
-            (json!({"url": "https://billing.example/", "timeout": "6m"}), vec![keys], "timeout must be"),
+            (json!({"url": "https://billing.example/", "timeout": "4m"}), vec![keys], "timeout must be"),
             (json!({"url": "https://billing.example/", "caBundle": "x"}), vec![keys], "holds no certificate"),
         ];
         for (settings, secrets, expected) in cases {
