@@ -2,7 +2,9 @@
 //!
 //! See ARCHITECTURE.md for the map. The one rule to remember: `lifecycle` decides, everything else observes or acts.
 
+pub mod cli;
 pub mod domain;
 pub mod ledger;
 pub mod outbox;
+pub mod receiver;
 pub mod sinks;
