@@ -99,15 +99,18 @@ impl Receiver {
             .with_state(self)
     }
 
-    /// Serves on `listener` until `shutdown`, then lets what was begun end.
+    /// Serves on `listener` until `shutdown`, then lets what was begun end and closes its memory.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
         let stopping = shutdown.clone().cancelled_owned();
+        let store = self.store.clone();
         let server = axum::serve(listener, self.router()).with_graceful_shutdown(stopping);
-        tokio::select! {
+        let served = tokio::select! {
             served = async { server.await } => served,
             // A sender that keeps its connection busy must not hold up the end.
             () = async { shutdown.cancelled().await; tokio::time::sleep(PATIENCE).await } => Ok(()),
-        }
+        };
+        store.close().await;
+        served
     }
 }
 

@@ -11,6 +11,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
 };
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     envelope::Opened,
@@ -135,6 +136,8 @@ pub struct EventView {
 pub struct ReceiverStore {
     readers: SqlitePool,
     jobs: mpsc::Sender<Job>,
+    writer: TaskTracker,
+    closing: CancellationToken,
 }
 
 #[derive(Debug)]
@@ -162,8 +165,18 @@ impl ReceiverStore {
         let readers =
             SqlitePoolOptions::new().max_connections(4).connect_with(options.read_only(true)).await.map_err(fault)?;
         let (jobs, waiting) = mpsc::channel(QUEUE);
-        tokio::spawn(write(writer, waiting));
-        Ok(Self { readers, jobs })
+        let (tasks, closing) = (TaskTracker::new(), CancellationToken::new());
+        tasks.spawn(write(writer, waiting, closing.clone()));
+        tasks.close();
+        Ok(Self { readers, jobs, writer: tasks, closing })
+    }
+
+    /// Answers what was asked, then leaves a single closed file behind.
+    pub async fn close(&self) {
+        // The readers first: only a writer that closes last can fold the log into the file.
+        self.readers.close().await;
+        self.closing.cancel();
+        self.writer.wait().await;
     }
 
     /// Decides about an event and applies it if it is its turn. When this answers, the decision is on the disk.
@@ -201,9 +214,19 @@ impl ReceiverStore {
     }
 }
 
-async fn write(mut connection: SqliteConnection, mut waiting: mpsc::Receiver<Job>) {
+async fn write(mut connection: SqliteConnection, mut waiting: mpsc::Receiver<Job>, closing: CancellationToken) {
     let mut jobs = Vec::with_capacity(BATCH);
-    while waiting.recv_many(&mut jobs, BATCH).await > 0 {
+    loop {
+        let taken = tokio::select! {
+            taken = waiting.recv_many(&mut jobs, BATCH) => taken,
+            () = closing.cancelled(), if !waiting.is_closed() => {
+                waiting.close();
+                continue;
+            }
+        };
+        if taken == 0 {
+            break;
+        }
         match apply_all(&mut connection, &jobs).await {
             Ok(verdicts) => {
                 for (job, verdict) in jobs.drain(..).zip(verdicts) {
@@ -220,8 +243,9 @@ async fn write(mut connection: SqliteConnection, mut waiting: mpsc::Receiver<Job
             }
         }
     }
-    // Folds the write-ahead log back into the file.
-    let _ = connection.close().await;
+    if let Err(error) = connection.close().await {
+        tracing::warn!(%error, "the receiver's database was not closed; its log is read when it is opened again");
+    }
 }
 
 async fn apply_all(connection: &mut SqliteConnection, jobs: &[Job]) -> Result<Vec<Verdict>, sqlx::Error> {

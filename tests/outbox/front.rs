@@ -62,6 +62,7 @@ struct State {
 
 impl Front {
     pub async fn start(upstream: Option<SocketAddr>) -> Self {
+        crate::rig::provide_cryptography();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State {

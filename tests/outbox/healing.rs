@@ -51,7 +51,7 @@ async fn a_receiver_killed_between_its_commit_and_its_answer_knows_the_event_whe
     front.restart_with(Arc::new(move || {
         let receiver = Arc::clone(&killed);
         async move {
-            receiver.kill().await;
+            receiver.kill();
             receiver.revive().await;
         }
         .boxed()
@@ -78,15 +78,15 @@ async fn a_receiver_restored_from_an_old_copy_is_given_again_what_it_lost() {
     relay.put(to(webhook(receiver.address, &ledger.clock)));
     ledger.append(&apps, 3).await;
     ledger.drained_but(&[]).await;
-    receiver.kill().await;
-    receiver.copy("old", false);
+    receiver.stop().await;
+    receiver.copy_aside("old");
     receiver.revive().await;
 
     ledger.append(&apps, 20).await;
     ledger.append(&names("new", 2), 2).await;
     ledger.drained_but(&[]).await;
-    receiver.kill().await;
-    receiver.copy("old", true);
+    receiver.stop().await;
+    receiver.restore("old");
     receiver.revive().await;
     assert!(receiver.resources().await.iter().all(|resource| resource.sequence == Sequence::new(3)));
 

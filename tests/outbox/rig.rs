@@ -11,16 +11,21 @@ use std::{
 };
 
 use secrecy::SecretString;
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    runtime::{Builder, Runtime},
+    sync::watch,
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 use trueup::{
     domain::{
-        Billable, Clock, Deadline, DestinationId, Effective, Epoch, Era, InstallationId, Kind, SeededRandom, Sequence,
-        Shard, State, StateRow, SystemClock, Table, Tables, TenantName, Timestamp, Uid,
+        Billable, Clock, Deadline, DestinationId, Effective, Epoch, Era, InstallationId, Kind, SeededRandom, Shard,
+        State, StateRow, SystemClock, Table, Tables, TenantName, Timestamp, Uid,
     },
     ledger::{Draft, Installation, LaneView, MemoryStore, Outcome, Row, RowQuery, Store, Subject},
     outbox::{Backoff, DeliveryMetrics, Destination, Limits, Parts, Relay},
-    receiver::{EventView, Receiver, ReceiverStore, ResourceView},
+    receiver::{EventView, Events, Receiver, ReceiverStore, ResourceView, Resources},
     sinks::{self, Sink, SinkConfig, signature::SigningKeys},
 };
 
@@ -48,6 +53,11 @@ pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, check: impl Fn(
         Ok(found) => found,
         Err(_) => panic!("waited {PATIENCE:?} in vain until {what}"),
     }
+}
+
+/// As `main` does, for reqwest's own clients; whoever comes second finds it done.
+pub fn provide_cryptography() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 pub fn destination() -> DestinationId {
@@ -180,67 +190,99 @@ pub fn to(sink: Arc<dyn Sink>) -> Destination {
 /// The real receiver, on loopback, which can be killed and started again on the same port and file.
 pub struct TestReceiver {
     pub address: SocketAddr,
-    pub path: PathBuf,
-    running: Mutex<Option<(JoinHandle<()>, ReceiverStore)>>,
+    path: PathBuf,
+    // A runtime of its own: when that is shut down, all that the receiver did stops where it was.
+    running: Mutex<Option<Running>>,
+    client: reqwest::Client,
     directory: tempfile::TempDir,
+}
+
+struct Running {
+    runtime: Runtime,
+    stop: CancellationToken,
+    serving: JoinHandle<()>,
 }
 
 impl TestReceiver {
     pub async fn start() -> Self {
+        provide_cryptography();
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("receiver.db");
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let receiver = Self { address, path, running: Mutex::default(), directory };
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let receiver = Self { address, path, running: Mutex::default(), client, directory };
         receiver.serve(listener).await;
         receiver
     }
 
-    async fn serve(&self, listener: TcpListener) {
-        let store = ReceiverStore::open(&self.path).await.unwrap();
+    async fn serve(&self, listener: std::net::TcpListener) {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let path = self.path.clone();
+        let opening = runtime.spawn(async move { ReceiverStore::open(&path).await.unwrap() });
         let keys = SigningKeys::parse(&SecretString::from(KEY)).unwrap();
-        let receiver = Receiver::new(store.clone(), keys, Arc::new(SystemClock::default()));
-        let serving = tokio::spawn(async move { receiver.serve(listener, CancellationToken::new()).await.unwrap() });
-        *self.running.lock().unwrap() = Some((serving, store));
+        let receiver = Receiver::new(opening.await.unwrap(), keys, Arc::new(SystemClock::default()));
+        listener.set_nonblocking(true).unwrap();
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let serving = runtime.spawn(async move {
+            let listener = TcpListener::from_std(listener).unwrap();
+            receiver.serve(listener, stopped).await.unwrap();
+        });
+        *self.running.lock().unwrap() = Some(Running { runtime, stop, serving });
+    }
+
+    fn take(&self) -> Running {
+        self.running.lock().unwrap().take().unwrap()
     }
 
     /// Ends it in the middle of whatever it does.
-    pub async fn kill(&self) {
-        let (serving, store) = self.running.lock().unwrap().take().unwrap();
-        serving.abort();
-        let _ = serving.await;
-        drop(store);
+    pub fn kill(&self) {
+        self.take().runtime.shutdown_background();
+    }
+
+    /// Ends it in an orderly way, so that its file holds everything.
+    pub async fn stop(&self) {
+        let Running { runtime, stop, serving } = self.take();
+        stop.cancel();
+        serving.await.unwrap();
+        runtime.shutdown_background();
     }
 
     /// Starts it again.
     pub async fn revive(&self) {
-        let listener = until("the port is free", || async { TcpListener::bind(self.address).await.ok() }).await;
-        self.serve(listener).await;
+        let bound = || async { std::net::TcpListener::bind(self.address).ok() };
+        self.serve(until("the port is free", bound).await).await;
     }
 
-    /// Copies its file aside, or back, while it is not running.
-    pub fn copy(&self, name: &str, back: bool) {
-        for suffix in ["", "-wal", "-shm"] {
-            let own = PathBuf::from(format!("{}{suffix}", self.path.display()));
-            let aside = self.directory.path().join(format!("{name}{suffix}"));
-            let (from, to) = if back { (aside, own) } else { (own, aside) };
-            let _ = std::fs::remove_file(&to);
-            if from.exists() {
-                std::fs::copy(&from, &to).unwrap();
+    /// Copies its file aside while it is not running.
+    pub fn copy_aside(&self, name: &str) {
+        std::fs::copy(&self.path, self.directory.path().join(name)).unwrap();
+    }
+
+    /// Puts a copy in its place while it is not running.
+    pub fn restore(&self, name: &str) {
+        std::fs::copy(self.directory.path().join(name), &self.path).unwrap();
+    }
+
+    pub async fn resources(&self) -> Vec<ResourceView> {
+        let (mut all, mut after) = (Vec::new(), String::new());
+        loop {
+            // A page size that does not divide what there is.
+            let url = format!("http://{}/resources?limit=7&after={after}", self.address);
+            let page: Resources = self.client.get(url).send().await.unwrap().json().await.unwrap();
+            all.extend(page.resources);
+            match page.next {
+                Some(next) => after = next.to_string(),
+                None => return all,
             }
         }
     }
 
-    fn store(&self) -> ReceiverStore {
-        self.running.lock().unwrap().as_ref().unwrap().1.clone()
-    }
-
-    pub async fn resources(&self) -> Vec<ResourceView> {
-        self.store().resources("", 100_000).await.unwrap()
-    }
-
     pub async fn events(&self, name: &str) -> Vec<EventView> {
-        self.store().events(&uid(name), Sequence::new(0), 100_000).await.unwrap()
+        let url = format!("http://{}/resources/{}/events", self.address, uid(name));
+        let page: Events = self.client.get(url).send().await.unwrap().json().await.unwrap();
+        page.events
     }
 
     /// That it applied exactly what the ledger holds of each of `names`: each event once, in order, byte for byte.
@@ -273,4 +315,13 @@ pub fn names(prefix: &str, count: usize) -> Vec<String> {
 /// Now, for what is compared with it later.
 pub fn now() -> Timestamp {
     SystemClock::default().now()
+}
+
+impl Drop for TestReceiver {
+    fn drop(&mut self) {
+        // A runtime may not end within another one by waiting.
+        if let Some(running) = self.running.lock().unwrap().take() {
+            running.runtime.shutdown_background();
+        }
+    }
 }
