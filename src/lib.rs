@@ -3,7 +3,13 @@
 //! See ARCHITECTURE.md for the map. The one rule to remember: `lifecycle` decides, everything else observes or acts.
 
 pub mod api;
+pub mod cli;
 pub mod cluster;
 pub mod domain;
 pub mod ledger;
 pub mod lifecycle;
+pub mod outbox;
+pub mod receiver;
+pub mod reconcile;
+pub mod sinks;
+pub mod telemetry;

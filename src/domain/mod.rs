@@ -10,6 +10,7 @@ mod ids;
 mod kind;
 mod manifest;
 mod stream;
+mod random;
 mod table;
 mod time;
 
@@ -21,5 +22,6 @@ pub use ids::{DestinationId, Epoch, Era, EventId, InstallationId, Position, Sequ
 pub use kind::{Kind, UnknownKind};
 pub use manifest::{Ended, Manifest, ManifestFault};
 pub use stream::{Head, Subject};
+pub use random::{Random, SeededRandom, SystemRandom};
 pub use table::{Deadline, State, StateRow, Table, Tables};
 pub use time::{Effective, TimeSource, Timestamp};

@@ -1,0 +1,188 @@
+//! Tells the ledger what came of deliveries, many at a time.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::{
+    Backoff, DeliveryMetrics,
+    slots::Slot,
+    status::Notes,
+    verdict::{self, Held},
+};
+use crate::{
+    domain::{Clock, DestinationId, Random, Sequence, Timestamp, Token, Uid},
+    ledger::{Settlement, Store},
+    sinks::{Delivery, Ending},
+};
+
+/// At most so many deliveries are settled in one transaction.
+const BATCH: usize = 512;
+/// How long to wait before the ledger is told again what it could not take in.
+const PAUSE: Duration = Duration::from_millis(200);
+/// How often it is told while the process stops.
+const LAST_TRIES: u32 = 10;
+
+/// The words for what ended a delivery, for metrics.
+pub(super) const ENDINGS: [&str; 6] = ["accepted", "retry", "refused", "rewind", "disabled", "lease-lost"];
+
+/// A delivery that has ended.
+#[derive(Debug)]
+pub(super) struct Finished {
+    pub(super) uid: Uid,
+    pub(super) token: Token,
+    pub(super) held: Held,
+    /// The stream's newest event when the lane was claimed.
+    pub(super) head: Sequence,
+    /// The commit signal when the lane was claimed.
+    pub(super) signal: u64,
+    /// When the lease ends, on the monotonic clock.
+    pub(super) lease_until: Duration,
+    /// When each of its events was recorded.
+    pub(super) recorded: Vec<(Sequence, Timestamp)>,
+    pub(super) delivery: Delivery,
+    /// Given back only once the ledger knows, so that a slow ledger slows the claims too.
+    pub(super) slot: Slot,
+}
+
+/// Settles the deliveries to one destination.
+pub(super) struct Settler {
+    pub(super) destination: DestinationId,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) random: Arc<dyn Random>,
+    pub(super) backoff: Backoff,
+    pub(super) commits: watch::Receiver<u64>,
+    pub(super) notes: Arc<Notes>,
+    pub(super) metrics: DeliveryMetrics,
+    /// Tells the courier that there may be something to claim.
+    pub(super) more: Arc<Notify>,
+    /// Ends the courier; cancelled here when the receiver wants nothing more.
+    pub(super) stop: CancellationToken,
+}
+
+impl Settler {
+    /// Works until every sender of `finished` is gone.
+    pub(super) async fn run(self, mut finished: mpsc::UnboundedReceiver<Finished>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        while finished.recv_many(&mut batch, BATCH).await > 0 {
+            self.settle(std::mem::take(&mut batch)).await;
+        }
+    }
+
+    async fn settle(&self, finished: Vec<Finished>) {
+        let mut claims = Vec::with_capacity(finished.len());
+        let mut rest = Vec::with_capacity(finished.len());
+        let mut soonest_end = Duration::MAX;
+        for Finished { uid, token, held, head, signal, lease_until, recorded, delivery, slot } in finished {
+            soonest_end = soonest_end.min(lease_until);
+            let ending = self.note(&uid, &delivery);
+            let settlement = verdict::settlement(held, delivery, &self.backoff, &*self.random);
+            rest.push((held, head, signal, recorded, ending, slot));
+            claims.push((self.destination.clone(), uid, token, settlement));
+        }
+
+        let Some(kept) = self.tell(&claims, soonest_end).await else { return };
+        let now = self.clock.now();
+        // A row committed while its lane was held woke nobody, since the lane could not be claimed then.
+        let signal_now = *self.commits.borrow();
+        let mut more = false;
+        let mut acknowledged = 0;
+        let delay = self.metrics.delay.with_label_values(&[self.destination.as_str()]);
+        for ((kept, (_, uid, _, settlement)), (held, head, signal, recorded, ending, slot)) in
+            kept.into_iter().zip(&claims).zip(rest)
+        {
+            drop(slot);
+            self.count(if kept { ending } else { "lease-lost" });
+            if !kept {
+                // Its events went out, and will again: the receiver knows duplicates.
+                debug!(destination = %self.destination, %uid, "a lane's lease ended before its delivery did");
+                continue;
+            }
+            let through = match settlement {
+                Settlement::Acked { through }
+                | Settlement::Retry { through, .. }
+                | Settlement::Park { through, .. } => *through,
+                Settlement::Rewind { .. } => held.acked,
+            };
+            let done = recorded.iter().take_while(|(sequence, _)| *sequence <= through);
+            acknowledged += done.map(|(_, at)| delay.observe(now.since(*at).as_secs_f64())).count();
+            // A retry that ends leaves its place to the next one.
+            more |= held.attempts > 0;
+            more |= match settlement {
+                Settlement::Acked { through } => *through < head || signal != signal_now,
+                Settlement::Retry { .. } | Settlement::Rewind { .. } => true,
+                Settlement::Park { .. } => false,
+            };
+        }
+        if acknowledged > 0 {
+            let acknowledged = u64::try_from(acknowledged).unwrap_or(u64::MAX);
+            self.metrics.acknowledged.with_label_values(&[self.destination.as_str()]).inc_by(acknowledged);
+            self.notes.write(|noted| {
+                noted.acknowledged += acknowledged;
+                noted.last_ack_at = Some(now);
+            });
+        }
+        if more {
+            self.more.notify_one();
+        }
+    }
+
+    /// Tells the ledger, again and again while the leases last. Without an answer they run out, and what was sent is
+    /// sent again.
+    ///
+    /// Once the process is stopping, only a few times.
+    async fn tell(&self, claims: &[(DestinationId, Uid, Token, Settlement)], until: Duration) -> Option<Vec<bool>> {
+        let mut last_tries = LAST_TRIES;
+        loop {
+            let error = match self.store.settle(claims, self.clock.now()).await {
+                Ok(kept) => return Some(kept),
+                Err(error) => error,
+            };
+            warn!(destination = %self.destination, lanes = claims.len(), %error, "acknowledgements could not be recorded");
+            self.notes.write(|noted| noted.last_error = Some((self.clock.now(), error.to_string())));
+            if self.stop.is_cancelled() {
+                last_tries -= 1;
+            }
+            if last_tries == 0 || self.clock.monotonic() >= until {
+                return None;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    fn note(&self, uid: &Uid, delivery: &Delivery) -> &'static str {
+        let (word, error) = match &delivery.ending {
+            Ending::Accepted => return "accepted",
+            Ending::Retry { error, .. } => ("retry", error),
+            Ending::Refused { error } => ("refused", error),
+            Ending::Rewind { error, .. } => ("rewind", error),
+            Ending::Disabled { error } => ("disabled", error),
+        };
+        let disables = matches!(delivery.ending, Ending::Disabled { .. });
+        self.notes.write(|noted| {
+            noted.last_error = Some((self.clock.now(), error.clone()));
+            if disables {
+                noted.disabled.get_or_insert_with(|| error.clone());
+            }
+        });
+        match delivery.ending {
+            Ending::Refused { .. } => {
+                warn!(destination = %self.destination, %uid, error, "a resource is parked: the receiver refused its event");
+            }
+            Ending::Disabled { .. } if !self.stop.is_cancelled() => {
+                warn!(destination = %self.destination, error, "the receiver wants nothing more; the sink stays disabled until it is changed or enabled");
+                self.metrics.disabled.with_label_values(&[self.destination.as_str()]).set(1);
+                self.stop.cancel();
+            }
+            _ => debug!(destination = %self.destination, %uid, error, "a delivery ended early"),
+        }
+        word
+    }
+
+    fn count(&self, ending: &str) {
+        self.metrics.deliveries.with_label_values(&[self.destination.as_str(), ending]).inc();
+    }
+}

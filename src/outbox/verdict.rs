@@ -1,0 +1,108 @@
+//! What the ledger is told of a delivery. Pure.
+
+use crate::{
+    domain::{Random, Sequence},
+    ledger::Settlement,
+    sinks::{Delivery, Ending},
+};
+
+use super::Backoff;
+
+/// The reason of a lane whose next event the receiver will never take.
+pub const PERMANENT_REFUSAL: &str = "permanent-refusal";
+
+/// What must be known of a claim to judge its delivery.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Held {
+    /// The last event acknowledged before.
+    pub(super) acked: Sequence,
+    /// The last event that was handed to the sink.
+    pub(super) last: Sequence,
+    /// Failed tries since the last success.
+    pub(super) attempts: u32,
+}
+
+/// What becomes of the lane.
+///
+/// Whether a rewind is granted is for the ledger to decide: it knows the stream's newest row, and how often it was
+/// asked before.
+pub(super) fn settlement(held: Held, delivery: Delivery, backoff: &Backoff, random: &dyn Random) -> Settlement {
+    // A sink cannot acknowledge what it was not given.
+    let through = delivery.through.map_or(held.acked, |through| through.clamp(held.acked, held.last));
+    let failures = if through > held.acked { 1 } else { held.attempts.saturating_add(1) };
+    let retry = |after, error| {
+        let delay = backoff.delay(failures, after, random);
+        Settlement::Retry { through, delay, error }
+    };
+    match delivery.ending {
+        Ending::Accepted if through > held.acked => Settlement::Acked { through },
+        // Without this, a sink that does nothing and calls it good would be asked again at once, for ever.
+        Ending::Accepted => retry(None, "the sink delivered nothing and named no reason".to_owned()),
+        Ending::Retry { after, error } => retry(after, error),
+        // The lane itself is well; it goes on when somebody enables the sink again.
+        Ending::Disabled { error } => retry(None, error),
+        Ending::Refused { error } => Settlement::Park { through, reason: PERMANENT_REFUSAL.to_owned(), error },
+        Ending::Rewind { expected, error } => Settlement::Rewind { expected, error },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::SeededRandom;
+
+    const HELD: Held = Held { acked: Sequence::new(4), last: Sequence::new(9), attempts: 3 };
+
+    fn judged(through: Option<i64>, ending: Ending) -> Settlement {
+        let delivery = Delivery { through: through.map(Sequence::new), ending };
+        let backoff = Backoff { base: Duration::from_secs(1), cap: Duration::from_mins(1) };
+        settlement(HELD, delivery, &backoff, &SeededRandom::new(1))
+    }
+
+    #[test]
+    fn each_ending_settles_the_lane_in_its_own_way() {
+        let error = || "e".to_owned();
+        assert_eq!(judged(Some(9), Ending::Accepted), Settlement::Acked { through: Sequence::new(9) });
+        assert_eq!(
+            judged(Some(6), Ending::Refused { error: error() }),
+            Settlement::Park { through: Sequence::new(6), reason: PERMANENT_REFUSAL.into(), error: error() }
+        );
+        assert_eq!(
+            judged(None, Ending::Rewind { expected: Sequence::new(2), error: error() }),
+            Settlement::Rewind { expected: Sequence::new(2), error: error() }
+        );
+        let after = Some(Duration::from_mins(2));
+        let Settlement::Retry { through, delay, .. } = judged(None, Ending::Retry { after, error: error() }) else {
+            panic!("a retry is a retry")
+        };
+        assert_eq!(through, HELD.acked);
+        assert!(delay >= Duration::from_mins(2));
+        let disabled = judged(Some(5), Ending::Disabled { error: error() });
+        assert!(matches!(disabled, Settlement::Retry { through, .. } if through == Sequence::new(5)), "{disabled:?}");
+    }
+
+    #[test]
+    fn progress_makes_a_failure_the_first_one_again() {
+        let delays = |through| {
+            let retries = (0..200).map(|seed| {
+                let delivery = Delivery { through, ending: Ending::Retry { after: None, error: String::new() } };
+                match settlement(HELD, delivery, &Backoff::default(), &SeededRandom::new(seed)) {
+                    Settlement::Retry { delay, .. } => delay,
+                    other => panic!("{other:?}"),
+                }
+            });
+            retries.max().unwrap()
+        };
+        assert!(delays(Some(Sequence::new(5))) <= Duration::from_secs(1));
+        assert!(delays(None) > Duration::from_secs(4));
+    }
+
+    #[test]
+    fn a_sink_that_claims_too_much_or_nothing_is_not_believed() {
+        assert_eq!(judged(Some(99), Ending::Accepted), Settlement::Acked { through: HELD.last });
+        assert!(matches!(judged(None, Ending::Accepted), Settlement::Retry { .. }));
+        assert!(matches!(judged(Some(1), Ending::Accepted), Settlement::Retry { .. }));
+    }
+}

@@ -1,0 +1,380 @@
+//! What the receiver remembers, in a SQLite file: one line per resource, and every event it applied.
+//!
+//! One task writes. It takes whatever waits into one transaction and answers only when that is on the disk, so that
+//! many senders share one sync.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sqlx::{
+    Connection as _, Row as _, SqliteConnection, SqlitePool,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
+};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    envelope::Opened,
+    inbox::{self, Last, Link, Memory, Verdict},
+};
+use crate::domain::{Billable, Era, EventId, Hash, Kind, Sequence, State, TenantName, Timestamp, Uid};
+
+/// At most so many events are applied in one transaction.
+const BATCH: usize = 256;
+/// So many may wait for it; whoever comes then waits before it is taken in.
+const QUEUE: usize = 1_024;
+
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS resource (
+    uid          TEXT PRIMARY KEY NOT NULL,
+    kind         TEXT NOT NULL,
+    namespace    TEXT,
+    name         TEXT NOT NULL,
+    tenant       TEXT NOT NULL,
+    account      TEXT NOT NULL,
+    plan         TEXT NOT NULL,
+    era          INTEGER NOT NULL,
+    sequence     INTEGER NOT NULL,
+    state        TEXT NOT NULL,
+    hash         TEXT NOT NULL,
+    billable     TEXT NOT NULL,
+    effective_at INTEGER NOT NULL,
+    applied_at   INTEGER NOT NULL,
+    applied      INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS event (
+    place      INTEGER PRIMARY KEY AUTOINCREMENT,
+    uid        TEXT NOT NULL,
+    sequence   INTEGER NOT NULL,
+    era        INTEGER NOT NULL,
+    event_id   TEXT NOT NULL,
+    hash       TEXT NOT NULL,
+    body       TEXT NOT NULL,
+    applied_at INTEGER NOT NULL,
+    UNIQUE (uid, sequence, era)
+) STRICT;
+
+CREATE TRIGGER IF NOT EXISTS event_is_never_changed BEFORE UPDATE ON event
+BEGIN SELECT RAISE(ABORT, 'applied events are never changed'); END;
+
+CREATE TRIGGER IF NOT EXISTS event_is_never_deleted BEFORE DELETE ON event
+BEGIN SELECT RAISE(ABORT, 'applied events are never deleted'); END;
+";
+
+/// Why the receiver's database could not do what it was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{doing}: the receiver's database does not do it: {why}; the sender will try again")]
+pub struct StoreFault {
+    doing: &'static str,
+    why: String,
+}
+
+impl StoreFault {
+    #[allow(clippy::needless_pass_by_value, reason = "it stands in map_err")]
+    fn new(doing: &'static str, error: impl ToString) -> Self {
+        Self { doing, why: error.to_string() }
+    }
+}
+
+/// One resource as the receiver knows it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResourceView {
+    /// Its UID.
+    pub uid: Uid,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its namespace, where the kind has one.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// Its tenant.
+    pub tenant: TenantName,
+    /// The account that is charged.
+    pub account: String,
+    /// The plan it is charged by.
+    pub plan: String,
+    /// The era of its last event.
+    pub era: Era,
+    /// The place of its last event.
+    pub sequence: Sequence,
+    /// Its state.
+    pub state: State,
+    /// The hash of its last event.
+    pub hash: Hash,
+    /// What it costs since `effectiveAt`.
+    pub billable: Billable,
+    /// When its last event happened.
+    pub effective_at: Timestamp,
+    /// When that was applied here.
+    pub applied_at: Timestamp,
+    /// How many events were applied.
+    pub applied: i64,
+}
+
+/// One applied event.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventView {
+    /// Its place.
+    pub sequence: Sequence,
+    /// Its era.
+    pub era: Era,
+    /// Its id.
+    pub event_id: EventId,
+    /// Its hash.
+    pub hash: Hash,
+    /// When it was applied here.
+    pub applied_at: Timestamp,
+    /// Its exact bytes.
+    pub body: String,
+}
+
+/// The receiver's memory.
+#[derive(Clone, Debug)]
+pub struct ReceiverStore {
+    readers: SqlitePool,
+    jobs: mpsc::Sender<Job>,
+    writer: TaskTracker,
+    closing: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Job {
+    opened: Opened,
+    body: String,
+    now: Timestamp,
+    answer: oneshot::Sender<Result<Verdict, StoreFault>>,
+}
+
+impl ReceiverStore {
+    /// Opens the file at `path`, or makes it.
+    pub async fn open(path: &Path) -> Result<Self, StoreFault> {
+        const DOING: &str = "opening the receiver's database";
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // A 2xx promises that the event survives a power cut.
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(std::time::Duration::from_secs(5));
+        let fault = |error: sqlx::Error| StoreFault::new(DOING, format!("{}: {error}", path.display()));
+        let mut writer = SqliteConnection::connect_with(&options).await.map_err(fault)?;
+        sqlx::raw_sql(SCHEMA).execute(&mut writer).await.map_err(fault)?;
+        let readers =
+            SqlitePoolOptions::new().max_connections(4).connect_with(options.read_only(true)).await.map_err(fault)?;
+        let (jobs, waiting) = mpsc::channel(QUEUE);
+        let (tasks, closing) = (TaskTracker::new(), CancellationToken::new());
+        tasks.spawn(write(writer, waiting, closing.clone()));
+        tasks.close();
+        Ok(Self { readers, jobs, writer: tasks, closing })
+    }
+
+    /// Answers what was asked, then leaves a single closed file behind.
+    pub async fn close(&self) {
+        // The readers first: only a writer that closes last can fold the log into the file.
+        self.readers.close().await;
+        self.closing.cancel();
+        self.writer.wait().await;
+    }
+
+    /// Decides about an event and applies it if it is its turn. When this answers, the decision is on the disk.
+    pub async fn take(&self, opened: Opened, body: String, now: Timestamp) -> Result<Verdict, StoreFault> {
+        const DOING: &str = "applying an event";
+        let (answer, decided) = oneshot::channel();
+        let job = Job { opened, body, now, answer };
+        self.jobs.send(job).await.map_err(|_| StoreFault::new(DOING, "it is being closed"))?;
+        decided.await.map_err(|_| StoreFault::new(DOING, "it is being closed"))?
+    }
+
+    /// Resources in the order of their UID, behind `after`.
+    pub async fn resources(&self, after: &str, limit: u32) -> Result<Vec<ResourceView>, StoreFault> {
+        const DOING: &str = "listing resources";
+        let rows = sqlx::query("SELECT * FROM resource WHERE uid > ?1 ORDER BY uid LIMIT ?2")
+            .bind(after)
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(|error| StoreFault::new(DOING, error))?;
+        rows.iter().map(|row| resource(row).map_err(|why| StoreFault { doing: DOING, why })).collect()
+    }
+
+    /// The applied events of a resource in their order, behind the sequence `after`.
+    pub async fn events(&self, uid: &Uid, after: Sequence, limit: u32) -> Result<Vec<EventView>, StoreFault> {
+        const DOING: &str = "listing a resource's events";
+        let rows = sqlx::query("SELECT * FROM event WHERE uid = ?1 AND sequence > ?2 ORDER BY sequence, era LIMIT ?3")
+            .bind(uid.as_str())
+            .bind(after.get())
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(|error| StoreFault::new(DOING, error))?;
+        rows.iter().map(|row| event(row).map_err(|why| StoreFault { doing: DOING, why })).collect()
+    }
+}
+
+async fn write(mut connection: SqliteConnection, mut waiting: mpsc::Receiver<Job>, closing: CancellationToken) {
+    let mut jobs = Vec::with_capacity(BATCH);
+    loop {
+        let taken = tokio::select! {
+            taken = waiting.recv_many(&mut jobs, BATCH) => taken,
+            () = closing.cancelled(), if !waiting.is_closed() => {
+                waiting.close();
+                continue;
+            }
+        };
+        if taken == 0 {
+            break;
+        }
+        match apply_all(&mut connection, &jobs).await {
+            Ok(verdicts) => {
+                for (job, verdict) in jobs.drain(..).zip(verdicts) {
+                    // Whoever asked may be gone; the event is applied, and its next try will be a duplicate.
+                    let _ = job.answer.send(Ok(verdict));
+                }
+            }
+            Err(error) => {
+                let fault = StoreFault::new("applying events", error);
+                tracing::error!(%fault, events = jobs.len(), "nothing was applied");
+                for job in jobs.drain(..) {
+                    let _ = job.answer.send(Err(fault.clone()));
+                }
+            }
+        }
+    }
+    if let Err(error) = connection.close().await {
+        tracing::warn!(%error, "the receiver's database was not closed; its log is read when it is opened again");
+    }
+}
+
+async fn apply_all(connection: &mut SqliteConnection, jobs: &[Job]) -> Result<Vec<Verdict>, sqlx::Error> {
+    // Immediate, because it will write: a transaction that begins as a reader may find that it no longer can.
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let mut verdicts = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        let memory = remember(&mut transaction, &job.opened.link).await?;
+        let verdict = inbox::place(&job.opened.link, &memory);
+        if verdict == Verdict::Apply {
+            apply(&mut transaction, job).await?;
+        }
+        verdicts.push(verdict);
+    }
+    transaction.commit().await?;
+    Ok(verdicts)
+}
+
+async fn remember(connection: &mut SqliteConnection, link: &Link) -> Result<Memory, sqlx::Error> {
+    let row = sqlx::query("SELECT sequence, hash, era FROM resource WHERE uid = ?1")
+        .bind(link.uid.as_str())
+        .fetch_optional(&mut *connection)
+        .await?;
+    let Some(row) = row else { return Ok(Memory::default()) };
+    let last =
+        Last { sequence: Sequence::new(row.try_get(0)?), hash: parsed(&row, 1)?, era: Era::new(row.try_get(2)?) };
+    let mut memory = Memory { last: Some(last), ..Memory::default() };
+    if link.sequence > last.sequence {
+        return Ok(memory);
+    }
+    let rows =
+        sqlx::query("SELECT sequence, hash, era FROM event WHERE uid = ?1 AND sequence IN (?2, ?2 - 1) ORDER BY era")
+            .bind(link.uid.as_str())
+            .bind(link.sequence.get())
+            .fetch_all(connection)
+            .await?;
+    for row in rows {
+        let (sequence, hash) = (Sequence::new(row.try_get(0)?), parsed(&row, 1)?);
+        if sequence != link.sequence {
+            memory.before = Some(hash);
+        } else if Era::new(row.try_get(2)?) == link.era {
+            memory.same = Some(hash);
+        }
+    }
+    Ok(memory)
+}
+
+async fn apply(connection: &mut SqliteConnection, job: &Job) -> Result<(), sqlx::Error> {
+    let Opened { link, event } = &job.opened;
+    let data = &event.data;
+    let hash = link.hash.to_string();
+    sqlx::query(
+        "INSERT INTO event (uid, sequence, era, event_id, hash, body, applied_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )
+    .bind(link.uid.as_str())
+    .bind(link.sequence.get())
+    .bind(link.era.get())
+    .bind(event.id.as_str())
+    .bind(&hash)
+    .bind(&job.body)
+    .bind(job.now.as_micros())
+    .execute(&mut *connection)
+    .await?;
+    let billable = serde_json::to_string(&data.billable).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    sqlx::query(
+        "INSERT INTO resource (uid, kind, namespace, name, tenant, account, plan, era, sequence, state, hash, billable,
+                               effective_at, applied_at, applied)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, 1)
+         ON CONFLICT (uid) DO UPDATE SET
+             kind = ?2, namespace = ?3, name = ?4, tenant = ?5, account = ?6, plan = ?7, era = ?8, sequence = ?9,
+             state = ?10, hash = ?11, billable = ?12, effective_at = ?13, applied_at = ?14, applied = applied + 1",
+    )
+    .bind(link.uid.as_str())
+    .bind(data.kind.as_str())
+    .bind(data.namespace.as_deref())
+    .bind(&data.name)
+    .bind(data.tenant.as_str())
+    .bind(&data.account)
+    .bind(&data.plan)
+    .bind(link.era.get())
+    .bind(link.sequence.get())
+    .bind(data.to.as_str())
+    .bind(&hash)
+    .bind(billable)
+    .bind(data.effective_at.as_micros())
+    .bind(job.now.as_micros())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+fn resource(row: &SqliteRow) -> Result<ResourceView, String> {
+    let damaged = |error: &dyn std::fmt::Display| format!("a resource's row is damaged: {error}");
+    let text = |column: &str| row.try_get::<String, _>(column).map_err(|error| damaged(&error));
+    let number = |column: &str| row.try_get::<i64, _>(column).map_err(|error| damaged(&error));
+    Ok(ResourceView {
+        uid: Uid::new(text("uid")?),
+        kind: text("kind")?.parse().map_err(|error| damaged(&error))?,
+        namespace: row.try_get("namespace").map_err(|error| damaged(&error))?,
+        name: text("name")?,
+        tenant: TenantName::new(text("tenant")?),
+        account: text("account")?,
+        plan: text("plan")?,
+        era: Era::new(number("era")?),
+        sequence: Sequence::new(number("sequence")?),
+        state: State::named(text("state")?),
+        hash: text("hash")?.parse().map_err(|error| damaged(&error))?,
+        billable: serde_json::from_str(&text("billable")?).map_err(|error| damaged(&error))?,
+        effective_at: Timestamp::from_micros(number("effective_at")?),
+        applied_at: Timestamp::from_micros(number("applied_at")?),
+        applied: number("applied")?,
+    })
+}
+
+fn event(row: &SqliteRow) -> Result<EventView, String> {
+    let damaged = |error: &dyn std::fmt::Display| format!("an event's row is damaged: {error}");
+    let text = |column: &str| row.try_get::<String, _>(column).map_err(|error| damaged(&error));
+    let number = |column: &str| row.try_get::<i64, _>(column).map_err(|error| damaged(&error));
+    Ok(EventView {
+        sequence: Sequence::new(number("sequence")?),
+        era: Era::new(number("era")?),
+        event_id: EventId::new(text("event_id")?),
+        hash: text("hash")?.parse().map_err(|error| damaged(&error))?,
+        applied_at: Timestamp::from_micros(number("applied_at")?),
+        body: text("body")?,
+    })
+}
+
+fn parsed(row: &SqliteRow, column: usize) -> Result<Hash, sqlx::Error> {
+    let text: String = row.try_get(column)?;
+    text.parse().map_err(|error: crate::domain::ParseHashError| sqlx::Error::Decode(error.into()))
+}

@@ -1,0 +1,252 @@
+//! What every sink that speaks HTTP shares: one bounded exchange, and what a status says about trying again.
+
+use std::{error::Error as _, fmt::Write as _, time::Duration};
+
+use reqwest::{
+    Client, StatusCode, Url,
+    header::{CONTENT_LENGTH, HeaderMap, RETRY_AFTER},
+};
+use tokio::time::{Instant, timeout_at};
+
+use super::tls;
+use crate::domain::Timestamp;
+
+/// No more of an answer is ever read.
+const ANSWER_LIMIT: usize = 64 * 1024;
+/// How long the rest of a good answer is waited for, so that its connection can be used again.
+const DRAIN_TIME: Duration = Duration::from_secs(1);
+/// The longest wait that a receiver may ask for.
+const LONGEST_WAIT: Duration = Duration::from_hours(1);
+/// How much of an answer is shown to people.
+const EXCERPT: usize = 200;
+
+/// An address to send to, and the limits of doing so.
+pub(super) struct Endpoint {
+    client: Client,
+    url: Url,
+    timeout: Duration,
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Endpoint({})", self.origin())
+    }
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// The status.
+    pub(super) status: StatusCode,
+    /// How long the receiver asked to be left alone.
+    pub(super) retry_after: Option<Duration>,
+    /// The beginning of the body.
+    pub(super) body: Vec<u8>,
+    /// Whether that is all of the body.
+    pub(super) whole: bool,
+}
+
+/// What a status says about an event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Meaning {
+    /// It has arrived.
+    Accepted,
+    /// Not now.
+    TryLater,
+    /// Never.
+    Refused,
+    /// Nothing more, please.
+    Gone,
+}
+
+/// What `status` says about an event.
+///
+/// A client error is a permanent word about this one event and parks its resource. Not so where the status speaks of
+/// the endpoint instead: a wrong path, a key that is being replaced, a login page in between. Those hold up every
+/// resource alike until somebody repairs them, after which nobody should have to release 10,000 lanes by hand.
+pub(super) fn meaning(status: StatusCode) -> Meaning {
+    match status.as_u16() {
+        200..=299 => Meaning::Accepted,
+        410 => Meaning::Gone,
+        401 | 403 | 404 | 405 | 407 | 408 | 421 | 425 | 429 => Meaning::TryLater,
+        400..=499 => Meaning::Refused,
+        _ => Meaning::TryLater,
+    }
+}
+
+impl Endpoint {
+    /// Checks `url` and prepares connections to it. With `ca` (PEM), only certificates that it vouches for are good.
+    pub(super) fn new(url: &str, ca: Option<&str>, connect: Duration, timeout: Duration) -> Result<Self, String> {
+        // The text itself stays out of the error: a path or query can be a credential.
+        let url = Url::parse(url).map_err(|error| format!("the url is not one: {error}"))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(format!("the url must begin with https:// or http://, not {}:", url.scheme()));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(
+                "the url holds a user name or password; events are signed instead, so leave them out".to_owned()
+            );
+        }
+        let client = Client::builder()
+            .tls_backend_preconfigured(tls::client_config(ca)?)
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .connect_timeout(connect)
+            .user_agent(concat!("trueup/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| format!("an HTTP client cannot be made: {}", chain(&error.without_url())))?;
+        Ok(Self { client, url, timeout })
+    }
+
+    /// Scheme, host and port: what may be shown of the address.
+    pub(super) fn origin(&self) -> String {
+        self.url.origin().ascii_serialization()
+    }
+
+    /// The longest that an exchange lasts.
+    pub(super) const fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Sends `body` and reads the answer, both within the time-out and the answer within its limit.
+    pub(super) async fn post(&self, headers: HeaderMap, body: Vec<u8>, now: Timestamp) -> Result<Answer, String> {
+        let deadline = Instant::now() + self.timeout;
+        let sending = self.client.post(self.url.clone()).headers(headers).body(body).send();
+        let mut response = match timeout_at(deadline, sending).await {
+            Err(_) => return Err(format!("no answer within {:?}", self.timeout)),
+            Ok(Err(error)) => return Err(chain(&error.without_url())),
+            Ok(Ok(response)) => response,
+        };
+        let status = response.status();
+        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| wait(value.to_str().ok()?, now));
+        let announced = response.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+
+        let mut body = Vec::new();
+        let mut whole = announced == Some(0);
+        // The status alone acknowledges. What follows a good one is read only to keep the connection.
+        let patience = if status.is_success() { deadline.min(Instant::now() + DRAIN_TIME) } else { deadline };
+        let worth_reading = announced.map_or(!status.is_success(), |length: usize| length <= ANSWER_LIMIT);
+        while worth_reading && !whole && body.len() < ANSWER_LIMIT {
+            match timeout_at(patience, response.chunk()).await {
+                Ok(Ok(Some(chunk))) => body.extend_from_slice(&chunk[..chunk.len().min(ANSWER_LIMIT - body.len())]),
+                Ok(Ok(None)) => whole = true,
+                Ok(Err(_)) | Err(_) => break,
+            }
+        }
+        Ok(Answer { status, retry_after, body, whole })
+    }
+}
+
+impl Answer {
+    /// The status and the beginning of the body, on one line.
+    pub(super) fn describe(&self) -> String {
+        let mut text = format!("answered {}", self.status);
+        let body = String::from_utf8_lossy(&self.body);
+        let mut words = body.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+        let mut excerpt: String = words.next().unwrap_or_default().chars().take(EXCERPT).collect();
+        for word in words {
+            if excerpt.chars().count() + word.chars().count() >= EXCERPT {
+                excerpt.push_str(" …");
+                break;
+            }
+            excerpt.push(' ');
+            excerpt.push_str(word);
+        }
+        if !excerpt.is_empty() {
+            let _ = write!(text, ": {excerpt}");
+        }
+        text
+    }
+}
+
+/// Reads `Retry-After`: seconds, or a date.
+fn wait(value: &str, now: Timestamp) -> Option<Duration> {
+    let value = value.trim();
+    let asked = match value.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => Timestamp::from(jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value).ok()?).since(now),
+    };
+    Some(asked.min(LONGEST_WAIT))
+}
+
+/// An error and everything that led to it. Its address must have been taken out before.
+fn chain(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let _ = write!(text, ": {error}");
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_about_the_event_is_final_and_one_about_the_endpoint_is_not() {
+        let cases = [
+            (Meaning::Accepted, &[200, 201, 202, 204, 299][..]),
+            (Meaning::Gone, &[410]),
+            (Meaning::Refused, &[400, 402, 406, 409, 411, 412, 413, 415, 422, 451]),
+            (Meaning::TryLater, &[401, 403, 404, 405, 407, 408, 421, 425, 429]),
+            (Meaning::TryLater, &[100, 300, 301, 302, 304, 307, 308, 500, 502, 503, 504, 599]),
+        ];
+        for (expected, statuses) in cases {
+            for status in statuses {
+                assert_eq!(meaning(StatusCode::from_u16(*status).unwrap()), expected, "{status}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_wait_is_read_as_seconds_or_as_a_date_and_is_bounded() {
+        let now: Timestamp = "1994-11-06T08:49:00Z".parse().unwrap();
+        let cases = [
+            ("120", Some(120)),
+            (" 0 ", Some(0)),
+            ("99999999999", Some(3_600)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(37)),
+            ("Sun, 06 Nov 1994 08:48:37 GMT", Some(0)),
+            ("-1", None),
+            ("soon", None),
+        ];
+        for (value, seconds) in cases {
+            assert_eq!(wait(value, now), seconds.map(Duration::from_secs), "{value}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_used_is_explained_without_showing_it() {
+        let cases = [
+            ("billing.example/hush", "the url is not one"),
+            ("ftp://billing.example/hush", "must begin with https://"),
+            ("https://me:hush@billing.example/", "user name or password"),
+        ];
+        for (url, expected) in cases {
+            let why = Endpoint::new(url, None, Duration::from_secs(1), Duration::from_secs(1)).unwrap_err();
+            assert!(why.contains(expected) && !why.contains("hush"), "{why}");
+        }
+        let endpoint = Endpoint::new(
+            "https://billing.example/hush?key=hush",
+            None,
+            Duration::from_secs(1),
+            Duration::from_secs(1),
+        );
+        assert_eq!(format!("{:?}", endpoint.unwrap()), "Endpoint(https://billing.example)");
+    }
+
+    #[test]
+    fn a_long_answer_is_shown_as_one_short_line() {
+        let answer = Answer {
+            status: StatusCode::BAD_REQUEST,
+            retry_after: None,
+            body: format!("no\r\n\tsuch\u{0} account {}", "very ".repeat(500)).into_bytes(),
+            whole: true,
+        };
+        let text = answer.describe();
+        assert!(text.starts_with("answered 400 Bad Request: no such account very very"), "{text}");
+        assert!(text.ends_with(" …") && text.chars().count() < 240 && !text.contains('\n'), "{text}");
+    }
+}

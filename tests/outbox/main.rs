@@ -1,0 +1,9 @@
+//! The relay, the webhook sink and the reference receiver together, over loopback, with everything that goes wrong.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, missing_docs, reason = "this is a test")]
+
+mod faults;
+mod flow;
+mod front;
+mod healing;
+mod rig;
