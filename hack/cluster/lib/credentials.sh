@@ -52,7 +52,7 @@ new_user() {
   token=$(openssl rand -hex 24)
   (
     umask 077
-    printf '%s,%s,%s,"%s"\n' "$token" "$user" "$user" "$group" >>"$dir/pki/tokens.csv"
+    printf '%s,%s,%s%s\n' "$token" "$user" "$user" "${group:+,\"$group\"}" >>"$dir/pki/tokens.csv"
     cat >"$file" <<YAML
 apiVersion: v1
 kind: Config

@@ -13,6 +13,13 @@ debian_mirror() {
   fi
 }
 
+# debian_sources: what this machine installs from, where it runs the same Debian: with its updates and security updates.
+debian_sources() {
+  [[ -z ${TRUEUP_DEBIAN_MIRROR:-} ]] && command -v apt-get >/dev/null || return 0
+  apt-get indextargets --format '$(CODENAME) $(SITE)' 'Created-By: Packages' 2>/dev/null |
+    awk -v suite="$debian_suite" '$1 == suite || index($1, suite "-") == 1 { print "deb", $2, $1, "main" }' | sort -u
+}
+
 # debian_base: the layer that all Debian images share; prints its file.
 debian_base() {
   local -r layer="$store/debian-$(hash_of "$here/lib/image-debian.sh").layer"
@@ -42,6 +49,7 @@ unpack_debian() {
 install_in_debian() {
   local -r root=$1
   shift
+  debian_sources >"$root.sources"
   say "installing $* in a Debian root file system"
   # Mounts made here are nobody else's, and gone when the command ends, however it ends.
   unshare --mount --propagation private bash -euc '
@@ -50,6 +58,7 @@ install_in_debian() {
     mount -t proc proc "$root/proc"
     cp --dereference /etc/resolv.conf "$root/etc/resolv.conf"
     apt-config dump 2>/dev/null | grep -iE "^Acquire::(http|https)::" >"$root/etc/apt/apt.conf.d/00machine" || true
+    [ ! -s "$root.sources" ] || cp "$root.sources" "$root/etc/apt/sources.list"
     # Nothing is to be started while it is installed.
     printf "#!/bin/sh\nexit 101\n" >"$root/usr/sbin/policy-rc.d"
     chmod +x "$root/usr/sbin/policy-rc.d"

@@ -42,10 +42,11 @@ run_in_node() {
 
 record_child() {
   local outer child n
-  outer=$(process_pid "$1" "$2") || return 0
   for ((n = 0; n < 100; n++)); do
-    read -r child <"/proc/$outer/task/$outer/children" 2>/dev/null || child=''
-    if [[ -n $child ]]; then
+    outer=$(process_pid "$1" "$2") || return 0
+    # The list ends without a newline, which "read" takes for a failure.
+    { read -r child _ <"/proc/$outer/task/$outer/children" || true; } 2>/dev/null
+    if [[ -n ${child:-} ]]; then
       echo "$child $(start_time "$child")" >"$1/processes/$2.pid"
       return 0
     fi
