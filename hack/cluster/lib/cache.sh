@@ -7,7 +7,8 @@ cache_root() { echo "${TRUEUP_CACHE:-${XDG_CACHE_HOME:-${HOME:?neither TRUEUP_CA
 # hash_of FILE...: sixteen hex digits of what is in the files, whatever they are called.
 hash_of() { cat "$@" | sha256sum | cut -c1-16; }
 
-# with_lock LOCK_FILE WHAT CMD...: runs a command while no other process holds the lock; says so when it has to wait.
+# with_lock LOCK_FILE WHAT CMD...: runs a command while no other process holds the lock; says so when it has to wait
+# (not when WHAT is empty, as for what takes a moment).
 # The command doesn't inherit the lock, so that nothing it leaves behind can hold it. "set -e" holds inside: it would be
 # switched off if the subshell were part of a condition.
 with_lock() {
@@ -17,7 +18,7 @@ with_lock() {
   local fd status
   exec {fd}>"$lock"
   if ! flock --nonblock "$fd"; then
-    say "waiting for another process that is $what"
+    [[ -z $what ]] || say "waiting for another process that is $what"
     flock "$fd"
   fi
   set +e

@@ -62,6 +62,19 @@ cluster_exec() {
   exec "$@"
 }
 
+cluster_load() {
+  (($# >= 2)) || usage_error "'load' is used as: cluster load NAME ARCHIVE..."
+  local dir archive
+  dir=$(existing_cluster "$1")
+  [[ $(<"$dir/mode") == node ]] || fail "loading images into cluster '$1'" "it has no real node" "simulated pods need no images; for real ones use 'cluster up --mode node'"
+  shift
+  for archive in "$@"; do
+    [[ -r $archive ]] || fail "loading images into cluster '${dir##*/}'" "cannot read $archive" "make it with hack/cluster/images"
+    import_image "$dir" "$archive"
+    say "loaded ${archive##*/}"
+  done
+}
+
 # existing_process NAME PROCESS: ends the script when the cluster has no such process; sets dir.
 existing_process() {
   dir=$(existing_cluster "$1")
@@ -82,12 +95,13 @@ cluster_restart() {
   local dir
   existing_process "$1" "$2"
   case $2 in
-    node | containerd | kubelet | supervisor) fail "restarting $2 of cluster '$1'" "it can't be started again by itself" "take the cluster down and up again" ;;
+    node | supervisor) fail "restarting $2 of cluster '$1'" "it can't be started again by itself" "take the cluster down and up again" ;;
   esac
   lock_cluster "$dir"
   stop_process "$dir" "$2" 4
-  start_process "$dir" "$2"
   load_cluster "$dir"
+  start_process "$dir" "$2"
+  case $2 in containerd | kubelet) record_child "$dir" "$2" ;; esac
   wait_until "$startup_seconds" "the API server to answer" "$2" -- kube get --raw /readyz
   write_environment "$dir"
 }

@@ -45,32 +45,32 @@ alternative_names() {
 }
 
 # new_user DIR SERVER FILE USER [GROUP]: a user with a token of its own, and its kubeconfig. The token file is read by the
-# API server when it starts, so users are made before that.
+# API server when it starts, so users are made before that. Names are quoted: YAML takes a cluster called "n" for a "no".
 new_user() {
   local -r dir=$1 server=$2 file=$3 user=$4 group=${5:-}
   local token
   token=$(openssl rand -hex 24)
   (
     umask 077
-    printf '%s,%s,%s,"%s"\n' "$token" "$user" "$user" "$group" >>"$dir/pki/tokens.csv"
+    printf '%s,%s,%s%s\n' "$token" "$user" "$user" "${group:+,\"$group\"}" >>"$dir/pki/tokens.csv"
     cat >"$file" <<YAML
 apiVersion: v1
 kind: Config
-current-context: ${dir##*/}
+current-context: "${dir##*/}"
 clusters:
-  - name: ${dir##*/}
+  - name: "${dir##*/}"
     cluster:
       server: $server
       certificate-authority-data: $(base64 -w0 "$dir/pki/ca.crt")
 users:
-  - name: $user
+  - name: "$user"
     user:
       token: $token
 contexts:
-  - name: ${dir##*/}
+  - name: "${dir##*/}"
     context:
-      cluster: ${dir##*/}
-      user: $user
+      cluster: "${dir##*/}"
+      user: "$user"
 YAML
   )
 }

@@ -9,7 +9,7 @@ readonly first_port=21000 last_port=31999
 reserve_ports() {
   local -r reservations="$(cache_root)/ports"
   mkdir -p "$reservations"
-  with_lock "$reservations/.lock" "choosing ports" choose_ports "$reservations" "$1" "$2"
+  with_lock "$reservations/.lock" "" choose_ports "$reservations" "$1" "$2"
 }
 
 choose_ports() {

@@ -12,7 +12,7 @@ start_time() {
   # The second field is the program's name in parentheses and may hold blanks: count from behind it.
   local -a fields
   read -ra fields <<<"${stat##*) }"
-  [[ ${fields[0]} != [ZX] ]] || return 1
+  [[ ${fields[0]:-X} != [ZX] ]] || return 1
   echo "${fields[19]}"
 }
 
@@ -61,8 +61,10 @@ close_inherited_files() {
   local fd
   for fd in "/proc/$BASHPID/fd/"*; do
     fd=${fd##*/}
-    ((fd <= 2)) || eval "exec $fd>&-"
-  done 2>/dev/null
+    # The glob's own descriptor is among them, and closed by now: closing it again does no harm. No redirection may stand
+    # around this loop: the shell would keep what it replaces in a descriptor, and that would be closed, too.
+    if ((fd > 2)); then eval "exec $fd>&-"; fi
+  done
 }
 
 # run_process DIR NAME CMD...: defines and starts.

@@ -47,8 +47,12 @@ lock_cluster() {
   done
 }
 
-# is_ready DIR: whether "up" got to its end and the API server and etcd are still running.
-is_ready() { [[ -e $1/ready ]] && process_pid "$1" kube-apiserver >/dev/null && process_pid "$1" etcd >/dev/null; }
+# is_ready DIR: whether "up" got to its end and all that it started is still running.
+is_ready() {
+  local name
+  [[ -e $1/ready ]] || return 1
+  for name in $(process_names "$1"); do process_pid "$1" "$name" >/dev/null || return 1; done
+}
 
 # condition_of DIR: one word for people.
 condition_of() {
