@@ -48,7 +48,9 @@ CREATE TABLE resource (
     recorded_at    BIGINT NOT NULL,
     entered_at     BIGINT NOT NULL,
     opened_at      BIGINT NOT NULL,
-    closed_at      BIGINT
+    closed_at      BIGINT,
+    -- The row that entered the present state: what was claimed under that state is named after it.
+    entered        BIGINT NOT NULL
 ) WITH (fillfactor = 80);
 
 -- "What happened to the application called x": the one question that does not start from a UID.

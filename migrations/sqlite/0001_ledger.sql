@@ -47,7 +47,9 @@ CREATE TABLE resource (
     recorded_at    INTEGER NOT NULL,
     entered_at     INTEGER NOT NULL,
     opened_at      INTEGER NOT NULL,
-    closed_at      INTEGER
+    closed_at      INTEGER,
+    -- The row that entered the present state: what was claimed under that state is named after it.
+    entered        INTEGER NOT NULL
 ) STRICT;
 
 -- "What happened to the application called x": the one question that does not start from a UID.

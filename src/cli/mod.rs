@@ -1,3 +1,51 @@
 //! The command line: one file per subcommand.
 
+mod controller;
+mod crds;
+mod failure;
 pub mod receiver;
+
+pub use failure::Failure;
+
+use clap::{Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
+
+use crate::telemetry::{LogFormat, init_logs};
+
+/// Keeps what runs, what users see and what billing was told the same.
+#[derive(Debug, Parser)]
+#[command(name = "trueup", version, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// How log lines are written.
+    #[arg(long, env = "TRUEUP_LOG_FORMAT", value_enum, default_value = "text", global = true)]
+    pub log_format: LogFormat,
+    /// What is logged: a level, or a filter such as `trueup=debug`.
+    #[arg(long, env = "TRUEUP_LOG", default_value = "info", global = true)]
+    pub log: String,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the controller.
+    Controller(controller::Args),
+    /// Print the custom resource definitions.
+    Crds(crds::Args),
+    /// Run the reference billing receiver.
+    Receiver(receiver::Args),
+}
+
+impl Cli {
+    /// Does what was asked, until it is done or `stop` is cancelled.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), Failure> {
+        init_logs(self.log_format, &self.log);
+        match self.command {
+            Command::Controller(args) => controller::run(args, stop).await,
+            Command::Crds(args) => crds::run(&args),
+            Command::Receiver(args) => receiver::run(args, stop).await.map_err(|error| Failure::usage(&error)),
+        }
+    }
+}

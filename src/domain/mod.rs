@@ -9,8 +9,8 @@ mod hash;
 mod ids;
 mod kind;
 mod manifest;
-mod stream;
 mod random;
+mod stream;
 mod table;
 mod time;
 
@@ -21,7 +21,7 @@ pub use hash::{Hash, ParseHashError};
 pub use ids::{DestinationId, Epoch, Era, EventId, InstallationId, Position, Sequence, Shard, TenantName, Token, Uid};
 pub use kind::{Kind, UnknownKind};
 pub use manifest::{Ended, Manifest, ManifestFault};
-pub use stream::{Head, Subject};
 pub use random::{Random, SeededRandom, SystemRandom};
+pub use stream::{Head, Subject};
 pub use table::{Deadline, State, StateRow, Table, Tables};
 pub use time::{Effective, TimeSource, Timestamp};

@@ -19,7 +19,7 @@ macro_rules! head_columns {
     () => {
         "uid, shard, kind, namespace, name, tenant, account, plan, previous_uid, state, sequence, hash, epoch, era, \
          generation, replicas, cpu_millicores, memory_bytes, storage_bytes, reason, message, effective_at, \
-         recorded_at, entered_at, opened_at, closed_at"
+         recorded_at, entered_at, opened_at, closed_at, entered"
     };
 }
 pub(super) use head_columns;
@@ -78,6 +78,7 @@ pub(super) struct HeadRecord {
     effective_at: i64,
     recorded_at: i64,
     entered_at: i64,
+    entered: i64,
     opened_at: i64,
     closed_at: Option<i64>,
 }
@@ -115,6 +116,7 @@ impl TryFrom<HeadRecord> for Head {
             message: record.message,
             effective_at: Timestamp::from_micros(record.effective_at),
             recorded_at: Timestamp::from_micros(record.recorded_at),
+            entered: Sequence::new(record.entered),
             entered_at: Timestamp::from_micros(record.entered_at),
             opened_at: Timestamp::from_micros(record.opened_at),
             closed_at: record.closed_at.map(Timestamp::from_micros),

@@ -34,6 +34,13 @@ pub struct ShardRow {
     pub recorded_at: Option<Timestamp>,
 }
 
+impl ShardRow {
+    /// A shard that nobody has taken yet.
+    pub const fn unclaimed(id: Shard) -> Self {
+        Self { id, epoch: Epoch::new(0), holder: None, head: Position::new(0), recorded_at: None }
+    }
+}
+
 /// A transition that somebody wants recorded.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Draft {

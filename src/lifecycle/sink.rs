@@ -99,7 +99,8 @@ pub fn decide(sink: &Object<'_, BillingSinkSpec>, seen: &Observed, now: Timestam
     } else if sink.spec.suspend {
         (Verdict::ready("Suspended", "Nothing is sent, as was asked; everything is kept."), LOOK_AGAIN)
     } else if delivery.disabled {
-        let message = "The receiver answered 410: it wants nothing any more. Suspend the sink and take that back to try again.";
+        let message =
+            "The receiver answered 410: it wants nothing any more. Suspend the sink and take that back to try again.";
         (Verdict::stalled("DisabledByReceiver", message), LOOK_AGAIN)
     } else if delivery.parked > 0 {
         let message = format!("{} resources are parked; see `trueup outbox status`", delivery.parked);

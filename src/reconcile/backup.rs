@@ -35,7 +35,8 @@ impl Managed for Backups {
     ) -> Result<backup::Observed, ReconcileError> {
         let jobs = look.children(&[ChildKind::Job]).await?;
         let pods = look.context.caches.index.pods(&look.key);
-        let ends = pods.iter().filter_map(|pod| pod.as_ref().clone().try_parse::<Pod>().ok()).flat_map(|pod| ends(&pod));
+        let ends =
+            pods.iter().filter_map(|pod| pod.as_ref().clone().try_parse::<Pod>().ok()).flat_map(|pod| ends(&pod));
         let evidence = evidence(look, head).await?;
         let state = head.and_then(|head| BackupState::named(&head.state));
         let sealed = evidence.as_deref().and_then(|text| match Manifest::parse(text) {

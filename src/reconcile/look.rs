@@ -13,10 +13,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tracing::{debug, info};
 
-use super::{
-    Context,
-    context::spec_of,
-};
+use super::{Context, context::spec_of};
 use crate::{
     api::{Condition, annotation},
     cluster::{ClusterError, CustomKind, OwnerKey},
@@ -44,7 +41,9 @@ pub enum ReconcileError {
     #[error("a transition was refused as illegal: {0}; this is a bug in Trueup's lifecycle, please report it")]
     Illegal(String),
     /// Decisions and effects chase each other.
-    #[error("after {ROUNDS} rounds there was still something to do; this is a bug in Trueup's lifecycle, please report it")]
+    #[error(
+        "after {ROUNDS} rounds there was still something to do; this is a bug in Trueup's lifecycle, please report it"
+    )]
     DidNotSettle,
     /// A secret or a sink's settings.
     #[error("{0}")]
@@ -84,7 +83,12 @@ pub(super) trait Managed: Send + Sync + 'static {
     async fn observe(look: &mut Look, spec: &Self::Spec, head: Option<&Head>) -> Result<Self::Seen, ReconcileError>;
 
     /// Decides.
-    fn decide(object: &Object<'_, Self::Spec>, seen: &Self::Seen, head: Option<&Head>, now: Timestamp) -> Plan<Self::Status>;
+    fn decide(
+        object: &Object<'_, Self::Spec>,
+        seen: &Self::Seen,
+        head: Option<&Head>,
+        now: Timestamp,
+    ) -> Plan<Self::Status>;
 
     /// Whose it is.
     fn member(object: &Object<'_, Self::Spec>, seen: &Self::Seen) -> Option<Membership>;
@@ -101,10 +105,12 @@ pub(super) struct Look {
 }
 
 /// Looks at `object`, and answers when to look again.
-pub(super) async fn look<M: Managed>(context: Arc<Context>, object: Arc<DynamicObject>) -> Result<Action, ReconcileError> {
+pub(super) async fn look<M: Managed>(
+    context: Arc<Context>,
+    object: Arc<DynamicObject>,
+) -> Result<Action, ReconcileError> {
     let key = OwnerKey { kind: M::KIND, namespace: object.namespace(), name: object.name_any() };
-    let mut look =
-        Look { context, key, object: (*object).clone(), learned: BTreeMap::new(), made: BTreeSet::new() };
+    let mut look = Look { context, key, object: (*object).clone(), learned: BTreeMap::new(), made: BTreeSet::new() };
     let Some(spec) = spec_of::<M::Spec>(&look.object) else {
         let message = "the spec has fields that this version of Trueup cannot read; upgrade Trueup, or its CRDs";
         look.show_trouble("SpecUnreadable", message).await?;
@@ -129,7 +135,8 @@ impl Look {
             None => None,
         };
         let seen = M::observe(self, spec, head.as_ref()).await?;
-        let shown: Vec<Condition> = serde_json::from_value(self.object.data["status"]["conditions"].clone()).unwrap_or_default();
+        let shown: Vec<Condition> =
+            serde_json::from_value(self.object.data["status"]["conditions"].clone()).unwrap_or_default();
         let object = facts(&self.object, spec, &shown, &uid, context.observe_only);
         let plan = M::decide(&object, &seen, head.as_ref(), now);
         debug!(object = %self.name(), ?plan.finalizer, apply = plan.apply.len(), delete = plan.delete.len(), transition = ?plan.transition.as_ref().map(|t| &t.to), "decided");
@@ -223,7 +230,8 @@ impl Look {
         let context = self.context.clone();
         for key in &plan.delete {
             let known = self.learned.get(key).cloned().flatten();
-            let cached = || context.caches.index.children(&self.key, &[key.kind]).into_iter().find(|child| child.key == *key);
+            let cached =
+                || context.caches.index.children(&self.key, &[key.kind]).into_iter().find(|child| child.key == *key);
             let Some(mut child) = known.or_else(cached) else { continue };
             context.cluster.delete(key, child.body["metadata"]["uid"].as_str()).await?;
             child.body["metadata"]["deletionTimestamp"] = json!(context.clock.now());
@@ -315,7 +323,8 @@ impl Look {
 
     /// Shows that something stands in the way which no decision knew of.
     async fn show_trouble(&mut self, reason: &str, message: &str) -> Result<(), ReconcileError> {
-        let shown: Vec<Condition> = serde_json::from_value(self.object.data["status"]["conditions"].clone()).unwrap_or_default();
+        let shown: Vec<Condition> =
+            serde_json::from_value(self.object.data["status"]["conditions"].clone()).unwrap_or_default();
         let uid = Uid::new(self.object.uid().unwrap_or_default());
         let object = facts(&self.object, &(), &shown, &uid, false);
         let conditions = Verdict::stalled(reason, message).conditions(&object, self.context.clock.now());

@@ -16,4 +16,6 @@ mod written;
 
 pub use context::Context;
 pub use look::ReconcileError;
+pub use retries::Retries;
 pub use run::run;
+pub use written::Written;

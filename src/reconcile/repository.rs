@@ -39,7 +39,10 @@ impl Managed for Repositories {
         if let Some(filesystem) = &spec.filesystem {
             let claims: Api<PersistentVolumeClaim> = Api::namespaced(client, &namespace);
             if claims.get_opt(&filesystem.claim_name).await.map_err(failed)?.is_none() {
-                missing.push(format!("PersistentVolumeClaim {} does not exist in this namespace; create it", filesystem.claim_name));
+                missing.push(format!(
+                    "PersistentVolumeClaim {} does not exist in this namespace; create it",
+                    filesystem.claim_name
+                ));
             }
         }
         Ok(repository::Observed { missing })
@@ -62,7 +65,10 @@ impl Managed for Repositories {
 /// What of a Secret is missing. Its values are looked at only for being there.
 async fn missing_key(secrets: &Api<Secret>, name: &str, keys: &[&str]) -> Result<Vec<String>, ReconcileError> {
     let Some(secret) = secrets.get_opt(name).await.map_err(failed)? else {
-        return Ok(vec![format!("Secret {name} does not exist in this namespace; create it with {}", keys.join(" and "))]);
+        return Ok(vec![format!(
+            "Secret {name} does not exist in this namespace; create it with {}",
+            keys.join(" and ")
+        )]);
     };
     let data = secret.data.unwrap_or_default();
     let absent = keys.iter().filter(|key| data.get(**key).is_none_or(|value| value.0.is_empty()));

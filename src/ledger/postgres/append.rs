@@ -133,7 +133,8 @@ async fn move_heads(connection: &mut PgConnection, heads: &[Head]) -> Result<(),
         ") SELECT * FROM UNNEST ($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], \
          $7::text[], $8::text[], $9::text[], $10::text[], $11::bigint[], $12::bytea[], $13::bigint[], \
          $14::bigint[], $15::bigint[], $16::bigint[], $17::bigint[], $18::bigint[], $19::bigint[], $20::text[], \
-         $21::text[], $22::bigint[], $23::bigint[], $24::bigint[], $25::bigint[], $26::bigint[]) \
+         $21::text[], $22::bigint[], $23::bigint[], $24::bigint[], $25::bigint[], $26::bigint[], \
+         $27::bigint[]) \
          ON CONFLICT (uid) DO UPDATE SET namespace = EXCLUDED.namespace, name = EXCLUDED.name, \
          tenant = EXCLUDED.tenant, account = EXCLUDED.account, plan = EXCLUDED.plan, state = EXCLUDED.state, \
          sequence = EXCLUDED.sequence, hash = EXCLUDED.hash, epoch = EXCLUDED.epoch, era = EXCLUDED.era, \
@@ -141,7 +142,7 @@ async fn move_heads(connection: &mut PgConnection, heads: &[Head]) -> Result<(),
          cpu_millicores = EXCLUDED.cpu_millicores, memory_bytes = EXCLUDED.memory_bytes, \
          storage_bytes = EXCLUDED.storage_bytes, reason = EXCLUDED.reason, message = EXCLUDED.message, \
          effective_at = EXCLUDED.effective_at, recorded_at = EXCLUDED.recorded_at, \
-         entered_at = EXCLUDED.entered_at, closed_at = EXCLUDED.closed_at"
+         entered_at = EXCLUDED.entered_at, closed_at = EXCLUDED.closed_at, entered = EXCLUDED.entered"
     ))
     .bind(column(heads, |head| head.subject.uid.as_str()))
     .bind(column(heads, |head| head.shard.get()))
@@ -169,6 +170,7 @@ async fn move_heads(connection: &mut PgConnection, heads: &[Head]) -> Result<(),
     .bind(column(heads, |head| head.entered_at.as_micros()))
     .bind(column(heads, |head| head.opened_at.as_micros()))
     .bind(column(heads, |head| head.closed_at.map(Timestamp::as_micros)))
+    .bind(column(heads, |head| head.entered.get()))
     .execute(connection)
     .await
     .map(drop)

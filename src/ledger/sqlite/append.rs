@@ -123,7 +123,7 @@ async fn move_heads(connection: &mut SqliteConnection, heads: &[Head]) -> Result
     static UPSERT: LazyLock<Multi> = LazyLock::new(|| {
         Multi::new(
             concat!("INSERT INTO resource (", head_columns!(), ")"),
-            26,
+            27,
             "ON CONFLICT (uid) DO UPDATE SET namespace = excluded.namespace, name = excluded.name, \
              tenant = excluded.tenant, account = excluded.account, plan = excluded.plan, state = excluded.state, \
              sequence = excluded.sequence, hash = excluded.hash, epoch = excluded.epoch, era = excluded.era, \
@@ -131,7 +131,7 @@ async fn move_heads(connection: &mut SqliteConnection, heads: &[Head]) -> Result
              cpu_millicores = excluded.cpu_millicores, memory_bytes = excluded.memory_bytes, \
              storage_bytes = excluded.storage_bytes, reason = excluded.reason, message = excluded.message, \
              effective_at = excluded.effective_at, recorded_at = excluded.recorded_at, \
-             entered_at = excluded.entered_at, closed_at = excluded.closed_at",
+             entered_at = excluded.entered_at, closed_at = excluded.closed_at, entered = excluded.entered",
         )
     });
     UPSERT
@@ -163,6 +163,7 @@ async fn move_heads(connection: &mut SqliteConnection, heads: &[Head]) -> Result
                 .bind(head.entered_at.as_micros())
                 .bind(head.opened_at.as_micros())
                 .bind(head.closed_at.map(Timestamp::as_micros))
+                .bind(head.entered.get())
         })
         .await
 }

@@ -1,0 +1,238 @@
+//! `trueup controller`: wait for the lease, begin an epoch, reconcile and deliver until either ends.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use kube::Client;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::Failure;
+use crate::{
+    cluster::{self, Caches, Cluster, Events, IdentityError, Lease},
+    domain::{Clock, Era, InstallationId, Shard, SystemClock, SystemRandom},
+    ledger::{self, Appender, AppenderLimits, Installation, Store, StoreError},
+    lifecycle::TABLES,
+    outbox::{self, Relay},
+    reconcile::{self, Context},
+    telemetry::{self, Health, Metrics},
+};
+
+/// Options.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The ledger: `sqlite:PATH` or `postgres://USER:PASSWORD@HOST/DATABASE`.
+    #[arg(long, env = "DATABASE_URL", default_value = "sqlite:trueup.db", hide_env_values = true)]
+    pub database_url: String,
+    /// The kubeconfig file. Without it: the environment's, or the pod's own.
+    #[arg(long, env = "KUBECONFIG")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Trueup's own namespace: its Lease, its installation's name and the sinks' secrets are there.
+    #[arg(long, env = "TRUEUP_NAMESPACE", default_value = "trueup-system")]
+    pub namespace: String,
+    /// Where `/metrics`, `/livez` and `/readyz` are served.
+    #[arg(long, env = "TRUEUP_LISTEN", default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+    /// The image that backups' Jobs store with: this program and restic.
+    #[arg(long, env = "TRUEUP_MOVER_IMAGE", default_value = concat!("trueup.dev/mover:", env!("CARGO_PKG_VERSION")))]
+    pub mover_image: String,
+    /// How long the Lease lasts, in seconds. A leader that dies is replaced after about as long.
+    #[arg(long, env = "TRUEUP_LEASE_SECONDS", default_value = "3", value_parser = clap::value_parser!(u64).range(1..=300))]
+    pub lease_seconds: u64,
+    /// How long a request to the API server may take, in milliseconds. Must be shorter than the Lease.
+    #[arg(long, env = "TRUEUP_REQUEST_TIMEOUT_MS", default_value = "1500", value_parser = clap::value_parser!(u64).range(100..=60_000))]
+    pub request_timeout_ms: u64,
+    /// Record and show, but change nothing in the cluster.
+    #[arg(long, env = "TRUEUP_OBSERVE_ONLY")]
+    pub observe_only: bool,
+}
+
+/// Runs until `stop` is cancelled, leadership ends for good, or something is wrong that waiting cannot mend.
+pub async fn run(args: Args, stop: CancellationToken) -> Result<(), Failure> {
+    if args.request_timeout_ms >= args.lease_seconds * 1000 {
+        return Err(Failure::usage(&format!(
+            "--request-timeout-ms {} must be shorter than --lease-seconds {}: a write must end before the lease does",
+            args.request_timeout_ms, args.lease_seconds
+        )));
+    }
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let store = ledger::open(&args.database_url, TABLES).map_err(|error| Failure::usage(&error))?;
+    let client = cluster::connect(args.kubeconfig.as_deref()).await.map_err(|error| match error {
+        cluster::ConnectError::Configuration(_) => Failure::usage(&error),
+        cluster::ConnectError::Unreachable { .. } => Failure::unreachable(&error),
+    })?;
+    store.migrate().await.map_err(|error| store_failure(&error))?;
+    require_crds(&client).await?;
+    identify(&client, &args.namespace, &*store).await?;
+
+    let metrics =
+        Arc::new(Metrics::new().map_err(|error| Failure::usage(&format!("setting up the metrics: {error}")))?);
+    let health = Arc::new(Health::default());
+    health.waits_for(vec!["the first watches".into()]);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(serve(args.listen, health.clone(), metrics.clone(), stop.clone()));
+    let caches = Caches::start(&client, &mut tasks);
+    tasks.spawn(report_readiness(caches.clone(), health));
+
+    let identity = format!("{}-{}", host(), uuid::Uuid::new_v4());
+    let duration = Duration::from_secs(args.lease_seconds);
+    let mut lease =
+        Lease::new(client.clone(), &args.namespace, "trueup-shard-0", identity.clone(), duration, clock.clone());
+    let candidate = Candidate { args, client, store, clock, metrics, caches, identity };
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = lease.acquire() => {}
+        }
+        let (ended, stopped) = candidate.lead(&mut lease, &stop).await;
+        candidate.metrics.leads(None);
+        lease.release().await;
+        if let Err(error) = ended {
+            warn!(%error, "this term ended early");
+        }
+        if stopped {
+            break;
+        }
+        info!("stepped down; waiting for the lease again");
+    }
+    Ok(())
+}
+
+/// A process that leads whenever it holds the lease.
+struct Candidate {
+    args: Args,
+    client: Client,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    caches: Arc<Caches>,
+    identity: String,
+}
+
+impl Candidate {
+    /// Leads until the lease is lost, the epoch is fenced or `stop` is cancelled (then the answer's second part is true).
+    ///
+    /// Everything that acts lives in this future or in what it cancels: when it ends, nothing acts any more.
+    async fn lead(&self, lease: &mut Lease, stop: &CancellationToken) -> (Result<(), StoreError>, bool) {
+        let shard = Shard::new(0);
+        let epoch = match self.store.take_over(shard, &self.identity).await {
+            Ok(epoch) => epoch,
+            Err(error) => {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                return (Err(error), stop.is_cancelled());
+            }
+        };
+        info!(%epoch, "leading");
+        self.metrics.leads(Some(epoch.get()));
+        let (appender, appending) =
+            Appender::start(self.store.clone(), shard, epoch, self.clock.clone(), AppenderLimits::default());
+        let fenced = appender.fenced().clone();
+        let over = CancellationToken::new();
+        let relay = Arc::new(Relay::new(
+            outbox::Parts {
+                store: self.store.clone(),
+                clock: self.clock.clone(),
+                random: Arc::new(SystemRandom),
+                commits: appender.commits(),
+                metrics: self.metrics.delivery.clone(),
+            },
+            over.clone(),
+        ));
+        let context = Arc::new(Context {
+            caches: self.caches.clone(),
+            cluster: Cluster::new(
+                self.client.clone(),
+                lease.term(),
+                Duration::from_millis(self.args.request_timeout_ms),
+            ),
+            ledger: self.store.clone(),
+            appender,
+            relay: relay.clone(),
+            events: Events::new(self.client.clone(), &self.identity),
+            clock: self.clock.clone(),
+            metrics: self.metrics.clone(),
+            namespace: self.args.namespace.clone(),
+            mover_image: self.args.mover_image.clone(),
+            observe_only: self.args.observe_only,
+            written: reconcile::Written::default(),
+            retries: reconcile::Retries::default(),
+        });
+        let reconciling = async {
+            while !self.caches.waiting_for().is_empty() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            reconcile::run(context).await;
+        };
+        let mut stopped = false;
+        tokio::select! {
+            () = stop.cancelled() => stopped = true,
+            () = lease.keep() => warn!("the lease is lost"),
+            () = fenced.cancelled() => warn!("another process has begun a later epoch"),
+            () = reconciling => {}
+        }
+        over.cancel();
+        relay.stop().await;
+        appending.abort();
+        (Ok(()), stopped)
+    }
+}
+
+/// Both must be there, and belong together.
+async fn identify(client: &Client, namespace: &str, store: &dyn Store) -> Result<(), Failure> {
+    let failure = |error: IdentityError| match error {
+        IdentityError::Api { .. } => Failure::unreachable(&error),
+        _ => Failure::usage(&error),
+    };
+    let cluster = cluster::cluster_uid(client).await.map_err(failure)?;
+    let proposed = Installation {
+        id: InstallationId::new(uuid::Uuid::new_v4().to_string()),
+        cluster_uid: cluster.clone(),
+        era: Era::new(0),
+    };
+    let installation = store.installation(&proposed).await.map_err(|error| store_failure(&error))?;
+    cluster::confirm_installation(client, namespace, &installation, &cluster).await.map_err(failure)
+}
+
+async fn require_crds(client: &Client) -> Result<(), Failure> {
+    let missing = cluster::missing_crds(client)
+        .await
+        .map_err(|error| Failure::unreachable(&format!("asking the API server for Trueup's CRDs: {error}")))?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::usage(&format!(
+        "the cluster does not have {}; run `trueup crds | kubectl apply --server-side -f -`",
+        missing.join(", ")
+    )))
+}
+
+pub(super) fn store_failure(error: &StoreError) -> Failure {
+    match error {
+        StoreError::Unavailable { .. } => Failure::unreachable(error),
+        _ => Failure::usage(error),
+    }
+}
+
+async fn serve(listen: SocketAddr, health: Arc<Health>, metrics: Arc<Metrics>, stop: CancellationToken) {
+    if let Err(error) = telemetry::serve(listen, health, metrics, stop.clone()).await {
+        tracing::error!(%error, %listen, "metrics and health cannot be served here; give another --listen");
+        stop.cancel();
+    }
+}
+
+async fn report_readiness(caches: Arc<Caches>, health: Arc<Health>) {
+    loop {
+        let waiting: Vec<String> =
+            caches.waiting_for().into_iter().map(|name| format!("the first list of {name}")).collect();
+        let ready = waiting.is_empty();
+        health.waits_for(waiting);
+        if ready {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn host() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "trueup".into(), |name| name.trim().to_owned())
+}

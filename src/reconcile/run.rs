@@ -1,0 +1,120 @@
+//! The loop itself: requests in, looks out, a bounded number at once and never two at the same object.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture};
+use kube::{
+    ResourceExt,
+    core::DynamicObject,
+    runtime::{
+        controller::{Action, Config},
+        reflector::ObjectRef,
+    },
+};
+use tokio::{
+    sync::mpsc::{self, UnboundedSender},
+    task::JoinSet,
+};
+use tracing::{debug, warn};
+
+use super::{
+    Context, ReconcileError, appdeployment::Apps, backup::Backups, look, repository::Repositories, sink,
+    tenant::Tenants,
+};
+use crate::cluster::{CustomKind, OwnerKey};
+
+/// Looks under way at once, for each kind.
+const CONCURRENCY: u16 = 16;
+/// Changes of one object that come together are looked at together.
+const DEBOUNCE: Duration = Duration::from_millis(5);
+
+/// Reconciles until the future is dropped.
+pub async fn run(context: Arc<Context>) {
+    let mut requests = context.caches.listen();
+    let mut tasks = JoinSet::new();
+    let queues: Vec<(CustomKind, UnboundedSender<OwnerKey>)> =
+        CustomKind::ALL.into_iter().map(|kind| (kind, start(kind, context.clone(), &mut tasks))).collect();
+    loop {
+        tokio::select! {
+            request = requests.recv() => match request {
+                Some(request) => {
+                    if let Some((_, queue)) = queues.iter().find(|(kind, _)| *kind == request.0.kind) {
+                        let _ = queue.send(request.0);
+                    }
+                }
+                None => break,
+            },
+            Some(ended) = tasks.join_next() => {
+                warn!(?ended, "a reconciler has ended; stepping down");
+                break;
+            }
+        }
+    }
+}
+
+/// Starts the looks at one kind; answers where to ask for them.
+fn start(kind: CustomKind, context: Arc<Context>, tasks: &mut JoinSet<()>) -> UnboundedSender<OwnerKey> {
+    let (sender, receiver) = mpsc::unbounded_channel::<OwnerKey>();
+    let resource = kind.resource();
+    let queue =
+        futures::stream::unfold(
+            receiver,
+            |mut receiver| async move { receiver.recv().await.map(|key| (key, receiver)) },
+        )
+        .map(move |key| {
+            let mut reference: ObjectRef<DynamicObject> = ObjectRef::new_with(&key.name, resource.clone());
+            reference.namespace = key.namespace;
+            Ok::<_, std::convert::Infallible>(reference)
+        });
+    let store = context.caches.store(kind);
+    tasks.spawn(async move {
+        let config = Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE);
+        let looks = kube::runtime::applier(
+            move |object, context| guarded(kind, object, context).boxed(),
+            |object: Arc<DynamicObject>, error: &ReconcileError, context: Arc<Context>| {
+                Action::requeue(look::patience(&context, &object.uid().unwrap_or_default(), error))
+            },
+            context,
+            store,
+            Box::pin(queue),
+            config,
+        );
+        looks.for_each(|_| std::future::ready(())).await;
+    });
+    sender
+}
+
+/// One look, timed and counted; one that panics fails alone.
+async fn guarded(
+    kind: CustomKind,
+    object: Arc<DynamicObject>,
+    context: Arc<Context>,
+) -> Result<Action, ReconcileError> {
+    let begun = context.clock.monotonic();
+    let look: BoxFuture<'_, _> = match kind {
+        CustomKind::Tenant => look::look::<Tenants>(context.clone(), object.clone()).boxed(),
+        CustomKind::AppDeployment => look::look::<Apps>(context.clone(), object.clone()).boxed(),
+        CustomKind::Backup => look::look::<Backups>(context.clone(), object.clone()).boxed(),
+        CustomKind::BackupRepository => look::look::<Repositories>(context.clone(), object.clone()).boxed(),
+        CustomKind::BillingSink => sink::look(context.clone(), object.clone()).boxed(),
+    };
+    let result = AssertUnwindSafe(look).catch_unwind().await.unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(ReconcileError::Panicked(said.unwrap_or("without a word").to_owned()))
+    });
+    let outcome = match &result {
+        Ok(_) => "ok",
+        Err(error) => error.code(),
+    };
+    let took = context.clock.monotonic().saturating_sub(begun);
+    context.metrics.reconciled(&kind.name(), outcome, took.as_secs_f64());
+    context.metrics.appended(&context.appender.stats().view());
+    match &result {
+        Ok(_) => context.retries.succeeded(&object.uid().unwrap_or_default()),
+        Err(ReconcileError::Cluster(error)) if error.is_conflict() => {
+            debug!(kind = %kind.name(), name = %object.name_any(), %error, "somebody was faster; looking again");
+        }
+        Err(error) => warn!(kind = %kind.name(), name = %object.name_any(), %error, "a look failed and is tried again"),
+    }
+    result
+}

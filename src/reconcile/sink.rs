@@ -1,0 +1,146 @@
+//! BillingSinks: from what was asked and a Secret to a destination that the relay serves.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, ResourceExt, core::DynamicObject, runtime::controller::Action};
+use secrecy::SecretString;
+use serde_json::json;
+
+use super::{Context, ReconcileError, context::spec_of, look::facts};
+use crate::{
+    api::{BillingSinkSpec, Condition},
+    cluster::{CustomKind, OwnerKey},
+    domain::{DestinationId, Uid},
+    ledger::LaneState,
+    lifecycle::{
+        Finalizer,
+        sink::{self, DeliveryView, Observed},
+    },
+    outbox::{Destination, Limits},
+    sinks::{self, Sink, SinkConfig},
+};
+
+/// Lanes that are counted for the status; a sink that is further behind shows this many and more.
+const COUNTED: u32 = 10_000;
+
+/// Looks at one sink.
+pub(super) async fn look(context: Arc<Context>, object: Arc<DynamicObject>) -> Result<Action, ReconcileError> {
+    let key = OwnerKey { kind: CustomKind::BillingSink, namespace: None, name: object.name_any() };
+    let Some(spec) = spec_of::<BillingSinkSpec>(&object) else { return Ok(Action::await_change()) };
+    let id = DestinationId::new(spec.destination_id.as_str());
+    let (sink, revision) = match configure(&context, &object, &spec).await? {
+        Ok((sink, revision)) => (Ok(sink), revision),
+        Err(trouble) => (Err(trouble), String::new()),
+    };
+    let seen = Observed {
+        trouble: sink.as_ref().err().cloned(),
+        rival: rival(&context, &object, &spec),
+        delivery: delivery(&context, &id).await?,
+    };
+    let shown: Vec<Condition> = serde_json::from_value(object.data["status"]["conditions"].clone()).unwrap_or_default();
+    let uid = Uid::new(object.uid().unwrap_or_default());
+    let plan = sink::decide(&facts(&object, &spec, &shown, &uid, false), &seen, context.clock.now());
+
+    if plan.finalizer == Finalizer::Add {
+        context.cluster.add_finalizer(&key, &object).await?;
+        return Ok(Action::requeue(Duration::ZERO));
+    }
+    match sink {
+        Ok(sink) if plan.serve => {
+            if !context.relay.serves(&id, &revision) {
+                // Lanes first, under the shard's lock, so that no row slips between.
+                context.ledger.open_destination(&id, context.clock.now()).await?;
+                let concurrency = u32::try_from(spec.webhook.concurrency).unwrap_or(1);
+                let limits = Limits { concurrency, ..Limits::default() };
+                context.relay.put(Destination { id: id.clone(), revision, sink, limits });
+            }
+        }
+        _ if seen.rival.is_none() => context.relay.remove(&id).await,
+        _ => {}
+    }
+    if plan.forget {
+        context.ledger.close_destination(&id).await?;
+    }
+    let status = json!(plan.status);
+    let says_something = plan.status.observed_generation.is_some();
+    if says_something && object.data["status"] != status {
+        context.cluster.show(&key, uid.as_str(), &status).await?;
+    }
+    if plan.finalizer == Finalizer::Remove {
+        context.cluster.remove_finalizer(&key, &object).await?;
+        return Ok(Action::await_change());
+    }
+    Ok(Action::requeue(plan.look_again))
+}
+
+/// The sink that the spec and its Secret make, and a name for this configuration; or what is wrong with them.
+async fn configure(
+    context: &Context,
+    object: &DynamicObject,
+    spec: &BillingSinkSpec,
+) -> Result<Result<(Arc<dyn Sink>, String), String>, ReconcileError> {
+    let secrets: Api<Secret> = Api::namespaced(context.cluster.client().clone(), &context.namespace);
+    let reference = &spec.webhook.secret_ref;
+    let found = secrets.get_opt(&reference.name).await.map_err(|error| {
+        ReconcileError::Configuration(format!("reading Secret {}/{}: {error}", context.namespace, reference.name))
+    })?;
+    let Some(secret) = found else {
+        let namespace = &context.namespace;
+        return Ok(Err(format!(
+            "Secret {namespace}/{} does not exist; create it with key {}",
+            reference.name, reference.key
+        )));
+    };
+    let version = secret.resource_version().unwrap_or_default();
+    let value = secret.data.unwrap_or_default().remove(&reference.key);
+    let Some(text) = value.and_then(|value| String::from_utf8(value.0).ok()) else {
+        return Ok(Err(format!(
+            "Secret {}/{} has no text under key {}; add it",
+            context.namespace, reference.name, reference.key
+        )));
+    };
+    let config = SinkConfig {
+        sink_type: "webhook".to_owned(),
+        settings: json!({ "url": spec.webhook.url, "timeout": format!("{}s", spec.webhook.timeout_seconds) }),
+        secrets: BTreeMap::from([("signingKeys".to_owned(), SecretString::from(text))]),
+    };
+    Ok(match sinks::build(&config, context.clock.clone()) {
+        Ok(sink) => Ok((sink, format!("{}-{version}", object.metadata.generation.unwrap_or(0)))),
+        Err(fault) => Err(fault.to_string()),
+    })
+}
+
+/// An older sink that names the same destination: it has the lanes.
+fn rival(context: &Context, object: &DynamicObject, spec: &BillingSinkSpec) -> Option<String> {
+    let age = |sink: &DynamicObject| (sink.metadata.creation_timestamp.clone().map(|time| time.0), sink.name_any());
+    context
+        .caches
+        .store(CustomKind::BillingSink)
+        .state()
+        .iter()
+        .filter(|other| other.data["spec"]["destinationId"] == spec.destination_id.as_str())
+        .filter(|other| other.uid() != object.uid() && age(other) < age(object))
+        .map(|other| other.name_any())
+        .min()
+}
+
+async fn delivery(context: &Context, id: &DestinationId) -> Result<Option<DeliveryView>, ReconcileError> {
+    let Some(status) = context.relay.status(id).await? else { return Ok(None) };
+    let mut undelivered = 0;
+    let beginning = Uid::new("");
+    for lane in context.ledger.lanes(Some((id, &beginning)), true, COUNTED).await? {
+        if lane.destination == *id && lane.state == LaneState::Open {
+            undelivered += u64::try_from(lane.head.get() - lane.acked.get()).unwrap_or(0);
+        }
+    }
+    let failing = status.last_error.filter(|(at, _)| status.last_ack_at.is_none_or(|ack| ack < *at));
+    Ok(Some(DeliveryView {
+        undelivered,
+        parked: status.parked,
+        oldest: status.oldest_undelivered,
+        last_ack: status.last_ack_at,
+        last_error: failing.filter(|_| undelivered > 0).map(|(_, error)| error),
+        disabled: status.disabled.is_some(),
+    }))
+}

@@ -1,0 +1,66 @@
+//! `/metrics`, `/livez` and `/readyz`.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use axum::{Router, extract::State, http::StatusCode, routing::get};
+use tokio_util::sync::CancellationToken;
+
+use super::Metrics;
+
+/// What the process waits for, for `/readyz`.
+#[derive(Default)]
+pub struct Health {
+    waiting: RwLock<Vec<String>>,
+}
+
+impl Health {
+    /// Replaces what is being waited for; nothing means ready.
+    pub fn waits_for(&self, what: Vec<String>) {
+        *self.waiting.write().unwrap_or_else(PoisonError::into_inner) = what;
+    }
+
+    fn waiting(&self) -> Vec<String> {
+        self.waiting.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[derive(Clone)]
+struct Shared {
+    health: Arc<Health>,
+    metrics: Arc<Metrics>,
+}
+
+/// Serves the three pages on `listen` until `stop` is cancelled.
+pub async fn serve(
+    listen: SocketAddr,
+    health: Arc<Health>,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
+    let router = Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(exposition))
+        .with_state(Shared { health, metrics });
+    let listener = tokio::net::TcpListener::bind(listen).await?;
+    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+}
+
+async fn readyz(State(shared): State<Shared>) -> (StatusCode, String) {
+    let waiting = shared.health.waiting();
+    if waiting.is_empty() {
+        (StatusCode::OK, "ok\n".into())
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, format!("waiting for {}\n", waiting.join(", ")))
+    }
+}
+
+async fn exposition(State(shared): State<Shared>) -> (StatusCode, String) {
+    match shared.metrics.render() {
+        Ok(text) => (StatusCode::OK, text),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("rendering the metrics: {error}\n")),
+    }
+}

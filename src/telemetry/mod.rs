@@ -1,0 +1,9 @@
+//! What operators see: metrics, logs, health.
+
+mod health;
+mod logs;
+mod metrics;
+
+pub use health::{Health, serve};
+pub use logs::{LogFormat, init_logs};
+pub use metrics::Metrics;
