@@ -2,8 +2,14 @@
 
 mod controller;
 mod crds;
+mod describe;
 mod failure;
+mod history;
+mod reading;
 pub mod receiver;
+mod table;
+mod text;
+mod when;
 
 pub use failure::Failure;
 
@@ -19,9 +25,9 @@ pub struct Cli {
     /// How log lines are written.
     #[arg(long, env = "TRUEUP_LOG_FORMAT", value_enum, default_value = "text", global = true)]
     pub log_format: LogFormat,
-    /// What is logged: a level, or a filter such as `trueup=debug`.
-    #[arg(long, env = "TRUEUP_LOG", default_value = "info", global = true)]
-    pub log: String,
+    /// What is logged: a level, or a filter such as `trueup=debug`. Servers say `info` by default, others `error`.
+    #[arg(long, env = "TRUEUP_LOG", global = true)]
+    pub log: Option<String>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -36,16 +42,29 @@ pub enum Command {
     Crds(crds::Args),
     /// Run the reference billing receiver.
     Receiver(receiver::Args),
+    /// Show what happened to a resource.
+    History(history::Args),
+}
+
+impl Command {
+    /// What is logged when nobody says: whoever asks a question wants the answer alone.
+    const fn default_log(&self) -> &'static str {
+        match self {
+            Self::Controller(_) | Self::Receiver(_) => "info",
+            _ => "error",
+        }
+    }
 }
 
 impl Cli {
     /// Does what was asked, until it is done or `stop` is cancelled.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Failure> {
-        init_logs(self.log_format, &self.log);
+        init_logs(self.log_format, self.log.as_deref().unwrap_or(self.command.default_log()));
         match self.command {
             Command::Controller(args) => controller::run(args, stop).await,
             Command::Crds(args) => crds::run(&args),
             Command::Receiver(args) => receiver::run(args, stop).await.map_err(|error| Failure::usage(&error)),
+            Command::History(args) => history::run(args).await,
         }
     }
 }
