@@ -42,7 +42,7 @@ fn bytes(bytes: u64) -> String {
         // Down to a thousandth of the largest unit, the exact one reads better.
         (Some((unit, shift)), _) if bytes >> shift < 10_000 => format!("{}{unit}", bytes >> shift),
         (_, Some((unit, shift))) => {
-            let tenths = u128::from(bytes) * 10 >> shift;
+            let tenths = (u128::from(bytes) * 10) >> shift;
             format!("{}.{}{unit}", tenths / 10, tenths % 10)
         }
         _ => format!("{bytes}B"),

@@ -1,10 +1,13 @@
 //! The command line: one file per subcommand.
 
+mod ask_receiver;
+mod audit;
 mod controller;
 mod crds;
 mod describe;
 mod failure;
 mod history;
+mod outbox;
 mod reading;
 pub mod receiver;
 mod table;
@@ -44,6 +47,10 @@ pub enum Command {
     Receiver(receiver::Args),
     /// Show what happened to a resource.
     History(history::Args),
+    /// Check that every invariant holds.
+    Audit(audit::Args),
+    /// Show what billing was sent, what waits, and what is parked.
+    Outbox(outbox::Args),
 }
 
 impl Command {
@@ -65,6 +72,8 @@ impl Cli {
             Command::Crds(args) => crds::run(&args),
             Command::Receiver(args) => receiver::run(args, stop).await.map_err(|error| Failure::usage(&error)),
             Command::History(args) => history::run(args).await,
+            Command::Audit(args) => audit::run(args).await,
+            Command::Outbox(args) => outbox::run(args).await,
         }
     }
 }

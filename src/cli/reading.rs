@@ -29,13 +29,13 @@ impl std::fmt::Debug for Ledger {
 impl Ledger {
     /// Opens it, for reading.
     pub async fn open(&self) -> Result<(Arc<dyn Store>, Installation), Failure> {
-        open(&self.database_url).await
+        self.try_open().await.map_err(|error| failure(&error))
     }
-}
 
-/// Opens the ledger at `url`, for reading.
-pub async fn open(url: &str) -> Result<(Arc<dyn Store>, Installation), Failure> {
-    ledger::open_existing(url, TABLES).await.map_err(|error| failure(&error))
+    /// The same, for whoever must know why it cannot be opened.
+    pub async fn try_open(&self) -> Result<(Arc<dyn Store>, Installation), StoreError> {
+        ledger::open_existing(&self.database_url, TABLES).await
+    }
 }
 
 /// What a reader's failure means: 1 for a ledger that is damaged, 2 for a wrong address, 3 for no answer.
