@@ -66,7 +66,7 @@ pub fn compare(owner: Owner<'_>, desired: Vec<Desired>, seen: &[Child]) -> Diffe
             None => difference.apply.push(wanted),
             Some(child) if !owner.made(child) => difference.foreign.push(wanted.key),
             Some(child) if child.is_terminating() => difference.terminating.push(wanted.key),
-            Some(child) if contained(&wanted.body, &child.body) => {}
+            Some(child) if contained(&wanted.body, &child.body) || child.is_answer_to(&wanted) => {}
             Some(_) => difference.apply.push(wanted),
         }
     }

@@ -85,6 +85,7 @@ impl Situation {
             account: "acct".into(),
             plan: "small".into(),
             suspended,
+            restricted: false,
         })
     }
 }
