@@ -8,6 +8,7 @@ mod event;
 mod hash;
 mod ids;
 mod kind;
+mod manifest;
 mod table;
 mod time;
 
@@ -17,5 +18,6 @@ pub use event::{Event, EventData, EventFault, SealedEvent};
 pub use hash::{Hash, ParseHashError};
 pub use ids::{DestinationId, Epoch, Era, EventId, InstallationId, Position, Sequence, Shard, TenantName, Token, Uid};
 pub use kind::{Kind, UnknownKind};
+pub use manifest::{Ended, Failure, FailureReason, MESSAGE_LIMIT, Manifest, ManifestFault};
 pub use table::{Deadline, State, StateRow, Table, Tables};
 pub use time::{Effective, TimeSource, Timestamp};
