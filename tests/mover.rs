@@ -2,7 +2,7 @@
 
 mod mover_support;
 
-use std::{fs, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
 
 use mover_support::{Dump, Pod, Repository, UID, pseudo_random, until};
 use trueup::domain::{Ended, FailureReason};
@@ -41,11 +41,9 @@ fn a_dump_that_fails_half_way_leaves_no_snapshot_and_its_exit_code_is_told() {
     let pod = Pod::new(&repository);
     let mover = pod.start();
     // As the Job's dump container does it, with a shell.
-    let script = "echo 'pg_dump 17' >tool; { head -c 5000000 /dev/urandom; exit 1; } >pipe; \
+    let script = "echo 'pg_dump 17' >tool; (head -c 5000000 /dev/urandom; exit 1) >pipe; \
                   echo $? >exit.tmp; mv exit.tmp exit";
-    // The group runs in this shell, so its exit must not end the script: a subshell, as a program would be.
-    let script = script.replace('{', "(").replace("; }", ")");
-    let status = Command::new("sh").args(["-c", &script]).current_dir(pod.folder()).status().unwrap();
+    let status = Command::new("sh").args(["-c", script]).current_dir(pod.folder()).status().unwrap();
     assert!(status.success());
 
     let failure = mover.ended().failed();
@@ -142,9 +140,9 @@ fn two_movers_that_make_the_repository_at_once_both_store_their_dumps() {
 #[test]
 fn a_backup_that_runs_again_leaves_one_artifact_and_spares_those_of_others() {
     let repository = Repository::made();
-    repository.store_with(&Pod::new(&repository).of("uid-of-another"), b"another's");
-    let first = repository.store_with(&Pod::new(&repository), b"first");
-    let second = repository.store_with(&Pod::new(&repository), b"second");
+    Pod::new(&repository).of("uid-of-another").stores(b"another's");
+    let first = Pod::new(&repository).stores(b"first");
+    let second = Pod::new(&repository).stores(b"second");
 
     let ids: Vec<_> = repository.snapshots().iter().map(|it| it["id"].as_str().unwrap().to_owned()).collect();
     assert_eq!(ids.len(), 2);
@@ -154,10 +152,31 @@ fn a_backup_that_runs_again_leaves_one_artifact_and_spares_those_of_others() {
 }
 
 #[test]
+fn a_snapshot_that_is_not_the_whole_dump_is_taken_back() {
+    let repository = Repository::made();
+    let pod = Pod::new(&repository);
+    let lying = pod.folder().join("restic-that-lies");
+    let script = r#"#!/bin/sh
+        if [ "$1" = ls ]; then echo '{"path":"/shop.dump","size":1}'; else exec restic "$@"; fi
+    "#;
+    fs::write(&lying, script).unwrap();
+    fs::set_permissions(&lying, fs::Permissions::from_mode(0o755)).unwrap();
+    let mover = pod.start_with(&["--restic", lying.to_str().unwrap()]);
+    let mut dump = Dump::open(&pod);
+    dump.write(b"more than a byte");
+    dump.end(&pod, "0");
+
+    let failure = mover.ended().failed();
+    assert_eq!(failure.reason, FailureReason::StoreFailed);
+    assert!(failure.message.contains("has 1 bytes, but the dump had 16"), "{failure}");
+    repository.holds_nothing_and_is_unlocked();
+}
+
+#[test]
 fn forgetting_removes_a_backups_artifacts_and_can_be_repeated() {
     let repository = Repository::made();
-    repository.store_with(&Pod::new(&repository).of("uid-of-another"), b"another's");
-    repository.store_with(&Pod::new(&repository), b"mine");
+    Pod::new(&repository).of("uid-of-another").stores(b"another's");
+    Pod::new(&repository).stores(b"mine");
 
     let pod = Pod::new(&repository);
     assert_eq!(pod.forget().ended().ended_well(), Ended::Forgotten(1));
@@ -215,7 +234,7 @@ fn a_mover_that_is_killed_with_its_restic_is_followed_by_one_that_succeeds_despi
     assert_eq!(repository.locks(), 1, "the dead left its lock");
     assert!(repository.snapshots().is_empty());
 
-    let manifest = repository.store_with(&Pod::new(&repository), b"whole");
+    let manifest = Pod::new(&repository).stores(b"whole");
     assert_eq!(repository.dump(&manifest.snapshot_id, "shop.dump"), b"whole");
     assert_eq!(repository.snapshots().len(), 1);
 }
@@ -303,6 +322,8 @@ fn a_long_dump_takes_little_memory() {
     let repository = Repository::made();
     let pod = Pod::new(&repository);
     let mover = pod.start();
+    // A dump that comes late must not be taken for one that has ended.
+    mover.says("waiting for the dump");
     let mut dump = Dump::open(&pod);
     let chunk = pseudo_random(1 << 20);
     for round in 0..64_u8 {

@@ -86,7 +86,7 @@ impl Mover<'_> {
             self.restic.version().await.map_err(|trouble| {
                 trouble.during(&doing("asking restic for its version"), FailureReason::Misconfigured)
             })?;
-        open_or_make(self.restic, &self.request.location)
+        open_or_make(self.restic, &self.request.location, &self.request.tags.run)
             .await
             .map_err(|trouble| trouble.during(&doing("opening the repository"), FailureReason::StoreFailed))?;
 

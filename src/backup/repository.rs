@@ -172,15 +172,16 @@ pub(super) async fn forget(restic: &Restic, ids: &[&str], patience: Patience<'_>
     run_patiently(restic, &arguments, patience).await
 }
 
-/// Opens the repository, which removes the locks of the dead, or makes it if it is not there.
-pub(super) async fn open_or_make(restic: &Restic, location: &str) -> Result<(), Trouble> {
+/// Opens the repository, which removes the locks of the dead, or makes it if it is not there. `run` is a word that only
+/// this run knows.
+pub(super) async fn open_or_make(restic: &Restic, location: &str, run: &str) -> Result<(), Trouble> {
     match restic.unlock().await {
         Err(trouble) if trouble.kind == Kind::Missing => {}
         other => return other,
     }
     info!("there is no repository yet: making it");
     let made = match folder_of(location) {
-        Some(folder) => make_in_folder(restic, &folder).await,
+        Some(folder) => make_in_folder(restic, &folder, run).await,
         None => restic.run(&["init"], SHORT).await.map(drop),
     };
     let waited = tokio::select! {
@@ -206,14 +207,14 @@ fn folder_of(location: &str) -> Option<PathBuf> {
 /// Two `restic init` in one place at once can both succeed and leave two master keys and one configuration, which
 /// nobody can open ("config or key is damaged": k8up-io/k8up#1055). A folder that is there cannot be moved over, so
 /// here one of the two wins, whole.
-async fn make_in_folder(restic: &Restic, folder: &Path) -> Result<(), Trouble> {
+async fn make_in_folder(restic: &Restic, folder: &Path, run: &str) -> Result<(), Trouble> {
     let failed = |what: &str, error: &io::Error| {
         let next = "check the volume's permissions; the repository must not be the volume's root";
         Trouble::new(Kind::Other, format!("cannot {what} for {}: {error}; {next}", folder.display()))
     };
     let parent = folder.parent().unwrap_or(folder);
     fs::create_dir_all(parent).map_err(|error| failed("make the folder", &error))?;
-    let draft = parent.join(format!(".trueup-{}", uuid::Uuid::new_v4()));
+    let draft = parent.join(format!(".trueup-{run}"));
     let made = match restic.at(&draft).run(&["init"], SHORT).await {
         Ok(_) => fs::rename(&draft, folder).map_err(|error| failed("move the new repository into place", &error)),
         Err(trouble) => Err(trouble),

@@ -28,6 +28,8 @@ use super::{
 const TAIL: usize = 16 * 1024;
 /// How long restic may take for a step that moves no data.
 pub(super) const SHORT: Duration = Duration::from_mins(2);
+/// How long restic's standard error may stay open after its end.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// As long as pruning or saving may take: the Job's deadline is what bounds it.
 pub(super) const LONG: Duration = Duration::from_hours(7 * 24);
 
@@ -165,7 +167,8 @@ impl Running {
     /// What restic said on its standard error, without secrets. To be called after its end.
     async fn said(&mut self) -> String {
         if let Some(errors) = self.errors.take() {
-            self.said = errors.await.unwrap_or_default();
+            // Bounded, because a helper that restic started may outlive it and keep its standard error open.
+            self.said = timeout(LAST_WORDS, errors).await.unwrap_or(Ok(Vec::new())).unwrap_or_default();
         }
         self.secrets.hide(&String::from_utf8_lossy(&self.said))
     }

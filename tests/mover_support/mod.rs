@@ -143,15 +143,6 @@ impl Repository {
         assert_eq!(self.locks(), 0, "a lock was left");
     }
 
-    /// Stores these bytes with a mover.
-    pub(crate) fn store_with(&self, pod: &Pod, bytes: &[u8]) -> Manifest {
-        let mover = pod.start();
-        let mut dump = Dump::open(pod);
-        dump.write(bytes);
-        dump.end(pod, "0");
-        mover.ended().sealed()
-    }
-
     /// A living restic that has the repository to itself, standing still.
     pub(crate) fn exclusively_held(&self) -> Holder {
         let mut command = restic();
@@ -253,6 +244,15 @@ impl Pod {
             ["--sequence", "2"],
         ];
         self.mover(&[&arguments.concat(), more].concat())
+    }
+
+    /// Stores these bytes with a mover.
+    pub(crate) fn stores(&self, bytes: &[u8]) -> Manifest {
+        let mover = self.start();
+        let mut dump = Dump::open(self);
+        dump.write(bytes);
+        dump.end(self, "0");
+        mover.ended().sealed()
     }
 
     /// Starts forgetting.
