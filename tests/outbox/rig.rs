@@ -1,7 +1,7 @@
 //! A ledger, a relay and a receiver, put together for a test.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fmt::Debug,
     future::Future,
     net::SocketAddr,
@@ -42,17 +42,18 @@ const TABLES: Tables = Tables(&[Table { kind: Kind::AppDeployment, states: &[ON,
 /// Waits until `check` gives something.
 pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, check: impl Fn() -> F) -> T {
     let waiting = async {
+        let mut pause = Duration::from_millis(2);
         loop {
             if let Some(found) = check().await {
                 return found;
             }
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            // Looking costs time too, which what is waited for then lacks.
+            tokio::time::sleep(pause).await;
+            pause = (pause * 3 / 2).min(Duration::from_millis(50));
         }
     };
-    match tokio::time::timeout(PATIENCE, waiting).await {
-        Ok(found) => found,
-        Err(_) => panic!("waited {PATIENCE:?} in vain until {what}"),
-    }
+    let found = tokio::time::timeout(PATIENCE, waiting).await;
+    found.unwrap_or_else(|_| panic!("waited {PATIENCE:?} in vain until {what}"))
 }
 
 /// As `main` does, for reqwest's own clients; whoever comes second finds it done.
@@ -150,8 +151,14 @@ impl Ledger {
         Relay::new(parts, CancellationToken::new())
     }
 
-    pub async fn rows(&self, name: &str) -> Vec<Row> {
-        self.store.rows(&RowQuery { uid: Some(uid(name)), ..RowQuery::default() }).await.unwrap()
+    /// All rows, by stream and in their order.
+    pub async fn rows(&self) -> HashMap<Uid, Vec<Row>> {
+        let rows = self.store.rows(&RowQuery { limit: 1_000_000, ..RowQuery::default() }).await.unwrap();
+        let mut streams: HashMap<Uid, Vec<Row>> = HashMap::new();
+        for row in rows {
+            streams.entry(row.uid.clone()).or_default().push(row);
+        }
+        streams
     }
 
     pub async fn lane(&self, name: &str) -> LaneView {
@@ -269,7 +276,7 @@ impl TestReceiver {
         let (mut all, mut after) = (Vec::new(), String::new());
         loop {
             // A page size that does not divide what there is.
-            let url = format!("http://{}/resources?limit=7&after={after}", self.address);
+            let url = format!("http://{}/resources?limit=17&after={after}", self.address);
             let page: Resources = self.client.get(url).send().await.unwrap().json().await.unwrap();
             all.extend(page.resources);
             match page.next {
@@ -287,9 +294,9 @@ impl TestReceiver {
 
     /// That it applied exactly what the ledger holds of each of `names`: each event once, in order, byte for byte.
     pub async fn has_exactly(&self, ledger: &Ledger, names: &[String]) {
-        let resources = self.resources().await;
+        let (resources, streams) = (self.resources().await, ledger.rows().await);
         for name in names {
-            let (rows, events) = (ledger.rows(name).await, self.events(name).await);
+            let (rows, events) = (&streams[&uid(name)], self.events(name).await);
             let sent: Vec<_> = rows.iter().map(|row| (row.sequence, row.hash, row.body.as_slice())).collect();
             let got: Vec<_> = events.iter().map(|event| (event.sequence, event.hash, event.body.as_bytes())).collect();
             same(name, &sent, &got);
