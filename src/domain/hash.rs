@@ -23,6 +23,11 @@ impl Hash {
         Self(Sha256::new().chain_update(previous.0).chain_update(canonical).finalize().into())
     }
 
+    /// The digest of these bytes, as a store keeps it.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// The digest's bytes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0

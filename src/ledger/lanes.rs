@@ -1,9 +1,12 @@
 //! What a lane does next: one destination's place in one stream. Pure; all stores follow it.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
-use super::types::{LaneState, OutboxRow, Settlement};
-use crate::domain::{Sequence, Timestamp, Token};
+use super::types::{Claim, ClaimRequest, LaneState, OutboxRow, Settlement};
+use crate::domain::{DestinationId, Sequence, Timestamp, Token, Uid};
 
 /// No lease lasts longer. One that ends further ahead was written under a clock that has since stepped back.
 pub const MAX_LEASE: Duration = Duration::from_mins(15);
@@ -209,8 +212,72 @@ impl Lane {
     }
 }
 
+/// A lane's name.
+pub(super) type LaneKey = (DestinationId, Uid);
+
+/// Ends `claims` on `lanes`, which holds those that were found, and says which of them still held their lane.
+///
+/// `head_of` answers a stream's newest sequence as read after the lanes were locked: read before, it could miss a row
+/// whose append has already found this lane awake, and nobody would wake it again.
+pub(super) fn settle(
+    lanes: &mut BTreeMap<LaneKey, Lane>,
+    head_of: impl Fn(&Uid) -> Sequence,
+    claims: &[(DestinationId, Uid, Token, Settlement)],
+    now: Timestamp,
+) -> Vec<bool> {
+    let settle = |(destination, uid, token, settlement): &(DestinationId, Uid, Token, Settlement)| {
+        let lane = lanes.get_mut(&(destination.clone(), uid.clone()));
+        let Some(lane) = lane.filter(|lane| lane.token.as_ref() == Some(token)) else { return false };
+        *lane = lane.settled(head_of(uid), settlement, now);
+        true
+    };
+    claims.iter().map(settle).collect()
+}
+
+/// A lane that was just held, as far as its claim tells of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct HeldLane {
+    /// The stream.
+    pub uid: Uid,
+    /// The last acknowledged sequence.
+    pub acked: Sequence,
+    /// Failed tries since the last success.
+    pub attempts: u32,
+    /// 409 answers since the last progress.
+    pub rewinds: u32,
+}
+
+/// The claims on `held` lanes, given their streams' heads and next rows, and the lanes whose next row is not there.
+pub(super) fn claims(
+    request: &ClaimRequest,
+    held: Vec<HeldLane>,
+    mut found: HashMap<Uid, (Sequence, Vec<OutboxRow>)>,
+) -> (Vec<Claim>, Vec<Uid>) {
+    let mut missing = Vec::new();
+    let claim = |lane: HeldLane| {
+        let (head, rows) = found.remove(&lane.uid).unwrap_or_default();
+        let rows = contiguous(lane.acked, rows);
+        if rows.is_empty() {
+            missing.push(lane.uid);
+            return None;
+        }
+        Some(Claim {
+            destination: request.destination.clone(),
+            uid: lane.uid,
+            token: request.token.clone(),
+            acked: lane.acked,
+            head,
+            attempts: lane.attempts,
+            rewinds: lane.rewinds,
+            rows,
+        })
+    };
+    let claims = held.into_iter().filter_map(claim).collect();
+    (claims, missing)
+}
+
 /// Those of `rows` that follow `acked` without a gap. None of them: the ledger lacks the next one.
-pub fn contiguous(acked: Sequence, mut rows: Vec<OutboxRow>) -> Vec<OutboxRow> {
+fn contiguous(acked: Sequence, mut rows: Vec<OutboxRow>) -> Vec<OutboxRow> {
     let mut next = acked.next();
     let fits = rows
         .iter()

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 
 use super::{
     batch::{self, Standing},
-    lanes::{self, Lane, Phase},
+    lanes::{self, HeldLane, Lane, LaneKey, Phase},
     store::{AppendError, Counts, Store, StoreError},
     types::{
         Claim, ClaimRequest, Draft, Head, Installation, LaneView, OutboxRow, Outcome, Row, RowQuery, Settlement,
@@ -25,8 +25,6 @@ pub struct MemoryStore {
     tables: Tables,
     inner: Mutex<Inner>,
 }
-
-type LaneKey = (DestinationId, Uid);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -55,13 +53,7 @@ impl MemoryStore {
 
 impl Inner {
     fn shard(&self, shard: Shard) -> ShardRow {
-        self.shards.get(&shard).cloned().unwrap_or(ShardRow {
-            id: shard,
-            epoch: Epoch::default(),
-            holder: None,
-            head: Position::default(),
-            recorded_at: None,
-        })
+        self.shards.get(&shard).cloned().unwrap_or_else(|| ShardRow::unclaimed(shard))
     }
 
     fn row(&self, uid: &Uid, sequence: Sequence) -> Option<&Row> {
@@ -260,32 +252,27 @@ impl Store for MemoryStore {
         for phase in [Phase::Held, Phase::Ready] {
             uids.extend(inner.due(destination, phase, now, count(request.lanes) - uids.len()));
         }
-        let mut claims = Vec::with_capacity(uids.len());
+        let mut found = HashMap::new();
+        let mut held = Vec::with_capacity(uids.len());
         for uid in uids {
-            let key = (destination.clone(), uid);
+            let key = (destination.clone(), uid.clone());
             let Some(mut lane) = inner.lanes.get(&key).cloned() else { continue };
-            let head = inner.head_of(&key.1);
             let rows = (1..=i64::from(request.rows.max(1)))
-                .map_while(|n| inner.row(&key.1, Sequence::new(lane.acked.get() + n)))
+                .map_while(|n| inner.row(&uid, Sequence::new(lane.acked.get() + n)))
                 .map(OutboxRow::from)
                 .collect();
-            let rows = lanes::contiguous(lane.acked, rows);
-            if rows.is_empty() {
-                lane.park(lanes::ROW_MISSING);
-            } else {
-                lane.hold(token, *lease, now);
-                claims.push(Claim {
-                    destination: key.0.clone(),
-                    uid: key.1.clone(),
-                    token: token.clone(),
-                    acked: lane.acked,
-                    head,
-                    attempts: lane.attempts,
-                    rewinds: lane.rewinds,
-                    rows,
-                });
-            }
+            found.insert(uid.clone(), (inner.head_of(&uid), rows));
+            lane.hold(token, *lease, now);
+            held.push(HeldLane { uid, acked: lane.acked, attempts: lane.attempts, rewinds: lane.rewinds });
             inner.set_lane(&key, lane);
+        }
+        let (claims, missing) = lanes::claims(request, held, found);
+        for uid in missing {
+            let key = (destination.clone(), uid);
+            if let Some(mut lane) = inner.lanes.get(&key).cloned() {
+                lane.park(lanes::ROW_MISSING);
+                inner.set_lane(&key, lane);
+            }
         }
         Ok(claims)
     }
@@ -296,16 +283,14 @@ impl Store for MemoryStore {
         now: Timestamp,
     ) -> Result<Vec<bool>, StoreError> {
         let mut inner = self.lock();
-        let settle = |(destination, uid, token, settlement): &(DestinationId, Uid, Token, Settlement)| {
-            let key = (destination.clone(), uid.clone());
-            let Some(lane) = inner.lanes.get(&key).filter(|lane| lane.token.as_ref() == Some(token)) else {
-                return false;
-            };
-            let lane = lane.settled(inner.head_of(uid), settlement, now);
+        let named = claims.iter().map(|(destination, uid, ..)| (destination.clone(), uid.clone()));
+        let mut lanes: BTreeMap<_, _> =
+            named.filter_map(|key| Some((key.clone(), inner.lanes.get(&key)?.clone()))).collect();
+        let held = lanes::settle(&mut lanes, |uid| inner.head_of(uid), claims, now);
+        for (key, lane) in lanes {
             inner.set_lane(&key, lane);
-            true
-        };
-        Ok(claims.iter().map(settle).collect())
+        }
+        Ok(held)
     }
 
     async fn next_due(&self, destination: &DestinationId, now: Timestamp) -> Result<Option<Duration>, StoreError> {

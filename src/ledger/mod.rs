@@ -3,13 +3,26 @@
 //! `store` says what a database must do; `memory`, `sqlite` and `postgres` do it, and share the pure
 //! decision of what a batch becomes (`batch`). `appender` turns many waiting writers into few transactions.
 
+mod appender;
+mod audit;
 pub mod batch;
+mod fault;
+pub mod invariants;
 pub mod lanes;
 mod memory;
+mod open;
+mod postgres;
+mod records;
+mod sqlite;
 mod store;
 mod types;
 
+pub use appender::{Appender, AppenderError, AppenderLimits, AppenderStats, StatsView};
+pub use audit::{Report, audit};
 pub use memory::MemoryStore;
+pub use open::open;
+pub use postgres::PostgresStore;
+pub use sqlite::SqliteStore;
 pub use store::{AppendError, Counts, Store, StoreError};
 pub use types::{
     Claim, ClaimRequest, Draft, Head, Installation, LaneState, LaneView, OutboxRow, Outcome, Row, RowQuery, Settlement,

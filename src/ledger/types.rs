@@ -33,6 +33,13 @@ pub struct ShardRow {
     pub recorded_at: Option<Timestamp>,
 }
 
+impl ShardRow {
+    /// A shard that nobody has taken yet.
+    pub const fn unclaimed(id: Shard) -> Self {
+        Self { id, epoch: Epoch::new(0), holder: None, head: Position::new(0), recorded_at: None }
+    }
+}
+
 /// The resource that a transition is about, as it is known now.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Subject {

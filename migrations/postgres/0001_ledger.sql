@@ -1,0 +1,129 @@
+-- The ledger: every change of a resource's state, once, in order.
+--
+-- Times are microseconds since 1970 in UTC, as a BIGINT: what the events carry, exactly, in both databases.
+-- Identities compare as bytes (COLLATE "C"): one order everywhere, the one that locks are taken in, and the fastest.
+
+-- Which cluster this ledger belongs to. At most one row.
+CREATE TABLE installation (
+    one         SMALLINT PRIMARY KEY DEFAULT 1 CHECK (one = 1),
+    id          TEXT     NOT NULL,
+    cluster_uid TEXT     NOT NULL,
+    era         BIGINT   NOT NULL
+);
+
+-- One row per shard, and the lock of it: whoever holds it may number rows. That makes positions dense, and their
+-- order the order of commits; and it refuses a writer whose epoch has ended.
+CREATE TABLE shard (
+    id          BIGINT PRIMARY KEY,
+    epoch       BIGINT NOT NULL,
+    holder      TEXT,
+    head        BIGINT NOT NULL DEFAULT 0,
+    recorded_at BIGINT
+) WITH (fillfactor = 10);
+
+-- The head of each stream. Never deleted. The free tenth of each page lets a head move without touching an index.
+CREATE TABLE resource (
+    uid            TEXT COLLATE "C" PRIMARY KEY,
+    shard          BIGINT NOT NULL,
+    kind           TEXT   NOT NULL,
+    namespace      TEXT,
+    name           TEXT   NOT NULL,
+    tenant         TEXT   NOT NULL,
+    account        TEXT   NOT NULL,
+    plan           TEXT   NOT NULL,
+    previous_uid   TEXT,
+    state          TEXT   NOT NULL,
+    sequence       BIGINT NOT NULL,
+    hash           BYTEA  NOT NULL,
+    epoch          BIGINT NOT NULL,
+    era            BIGINT NOT NULL,
+    generation     BIGINT NOT NULL,
+    replicas       BIGINT NOT NULL,
+    cpu_millicores BIGINT NOT NULL,
+    memory_bytes   BIGINT NOT NULL,
+    storage_bytes  BIGINT NOT NULL,
+    reason         TEXT   NOT NULL,
+    message        TEXT   NOT NULL,
+    effective_at   BIGINT NOT NULL,
+    recorded_at    BIGINT NOT NULL,
+    entered_at     BIGINT NOT NULL,
+    opened_at      BIGINT NOT NULL,
+    closed_at      BIGINT
+) WITH (fillfactor = 80);
+
+-- "What happened to the application called x": the one question that does not start from a UID.
+CREATE INDEX resource_by_name ON resource (name, kind);
+-- Sweeps look at open streams only, and closed ones are never deleted.
+CREATE INDEX resource_open ON resource (uid) WHERE closed_at IS NULL;
+
+-- Every transition, which is also what is delivered: `body` is sent as it stands.
+CREATE TABLE transition (
+    shard        BIGINT NOT NULL,
+    position     BIGINT NOT NULL,
+    uid          TEXT COLLATE "C" NOT NULL,
+    sequence     BIGINT NOT NULL,
+    event_id     TEXT COLLATE "C" NOT NULL,
+    epoch        BIGINT NOT NULL,
+    from_state   TEXT,
+    to_state     TEXT   NOT NULL,
+    reason       TEXT   NOT NULL,
+    generation   BIGINT NOT NULL,
+    tenant       TEXT   NOT NULL,
+    effective_at BIGINT NOT NULL,
+    not_before   BIGINT NOT NULL,
+    not_after    BIGINT NOT NULL,
+    time_source  TEXT   NOT NULL,
+    recorded_at  BIGINT NOT NULL,
+    body         BYTEA  NOT NULL,
+    prev_hash    BYTEA  NOT NULL,
+    hash         BYTEA  NOT NULL,
+    PRIMARY KEY (shard, position),
+    UNIQUE (uid, sequence),
+    UNIQUE (event_id)
+);
+
+-- What was told cannot be untold, not even by hand. (A superuser can drop the trigger; the hash chain is for that.)
+CREATE FUNCTION transition_is_insert_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'transition is insert-only: % refused', TG_OP
+        USING HINT = 'Correct the record with a new transition (trueup outbox amend).';
+END $$;
+CREATE TRIGGER transition_is_insert_only BEFORE UPDATE OR DELETE ON transition
+    FOR EACH ROW EXECUTE FUNCTION transition_is_insert_only();
+CREATE TRIGGER transition_is_not_truncated BEFORE TRUNCATE ON transition
+    FOR EACH STATEMENT EXECUTE FUNCTION transition_is_insert_only();
+
+-- Free text that belongs to a row and is never sent: the tail of a log, say. Apart, so that the ledger stays narrow.
+CREATE TABLE evidence (
+    uid      TEXT COLLATE "C" NOT NULL,
+    sequence BIGINT NOT NULL,
+    text     TEXT   NOT NULL,
+    PRIMARY KEY (uid, sequence)
+);
+
+-- Where events go.
+CREATE TABLE destination (
+    id        TEXT COLLATE "C" PRIMARY KEY,
+    opened_at BIGINT NOT NULL
+);
+
+-- How far one destination is in one stream. The stream's head is not repeated here: an append then changes a lane only
+-- when it wakes it, and locks it otherwise.
+--
+-- phase: 0 idle (all acknowledged), 1 ready since due_at, 2 waiting until due_at, 3 held until due_at, 4 parked.
+CREATE TABLE lane (
+    destination TEXT COLLATE "C" NOT NULL,
+    uid         TEXT COLLATE "C" NOT NULL,
+    acked       BIGINT   NOT NULL,
+    phase       SMALLINT NOT NULL CHECK (phase BETWEEN 0 AND 4),
+    due_at      BIGINT   NOT NULL,
+    token       TEXT,
+    attempts    INTEGER  NOT NULL DEFAULT 0,
+    rewinds     INTEGER  NOT NULL DEFAULT 0,
+    park_reason TEXT,
+    last_error  TEXT,
+    PRIMARY KEY (destination, uid)
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
+
+-- What can be claimed, in the order in which it is. Idle and parked lanes are not in it, however many there are.
+CREATE INDEX lane_due ON lane (destination, phase, due_at) WHERE phase BETWEEN 1 AND 3;

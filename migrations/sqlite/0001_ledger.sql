@@ -1,0 +1,123 @@
+-- The ledger: every change of a resource's state, once, in order.
+--
+-- The same tables as on PostgreSQL. Times are microseconds since 1970 in UTC. SQLite has one writer at a time, so its
+-- write lock is the shard's lock; STRICT, because SQLite would otherwise store whatever it is given.
+
+-- Which cluster this ledger belongs to. At most one row.
+CREATE TABLE installation (
+    one         INTEGER PRIMARY KEY DEFAULT 1 CHECK (one = 1),
+    id          TEXT    NOT NULL,
+    cluster_uid TEXT    NOT NULL,
+    era         INTEGER NOT NULL
+) STRICT;
+
+-- One row per shard: who may write, and the newest position.
+CREATE TABLE shard (
+    id          INTEGER PRIMARY KEY,
+    epoch       INTEGER NOT NULL,
+    holder      TEXT,
+    head        INTEGER NOT NULL DEFAULT 0,
+    recorded_at INTEGER
+) STRICT;
+
+-- The head of each stream. Never deleted.
+CREATE TABLE resource (
+    uid            TEXT    PRIMARY KEY NOT NULL,
+    shard          INTEGER NOT NULL,
+    kind           TEXT    NOT NULL,
+    namespace      TEXT,
+    name           TEXT    NOT NULL,
+    tenant         TEXT    NOT NULL,
+    account        TEXT    NOT NULL,
+    plan           TEXT    NOT NULL,
+    previous_uid   TEXT,
+    state          TEXT    NOT NULL,
+    sequence       INTEGER NOT NULL,
+    hash           BLOB    NOT NULL,
+    epoch          INTEGER NOT NULL,
+    era            INTEGER NOT NULL,
+    generation     INTEGER NOT NULL,
+    replicas       INTEGER NOT NULL,
+    cpu_millicores INTEGER NOT NULL,
+    memory_bytes   INTEGER NOT NULL,
+    storage_bytes  INTEGER NOT NULL,
+    reason         TEXT    NOT NULL,
+    message        TEXT    NOT NULL,
+    effective_at   INTEGER NOT NULL,
+    recorded_at    INTEGER NOT NULL,
+    entered_at     INTEGER NOT NULL,
+    opened_at      INTEGER NOT NULL,
+    closed_at      INTEGER
+) STRICT;
+
+-- "What happened to the application called x": the one question that does not start from a UID.
+CREATE INDEX resource_by_name ON resource (name, kind);
+-- Sweeps look at open streams only, and closed ones are never deleted.
+CREATE INDEX resource_open ON resource (uid) WHERE closed_at IS NULL;
+
+-- Every transition, which is also what is delivered: `body` is sent as it stands.
+CREATE TABLE transition (
+    shard        INTEGER NOT NULL,
+    position     INTEGER NOT NULL,
+    uid          TEXT    NOT NULL,
+    sequence     INTEGER NOT NULL,
+    event_id     TEXT    NOT NULL UNIQUE,
+    epoch        INTEGER NOT NULL,
+    from_state   TEXT,
+    to_state     TEXT    NOT NULL,
+    reason       TEXT    NOT NULL,
+    generation   INTEGER NOT NULL,
+    tenant       TEXT    NOT NULL,
+    effective_at INTEGER NOT NULL,
+    not_before   INTEGER NOT NULL,
+    not_after    INTEGER NOT NULL,
+    time_source  TEXT    NOT NULL,
+    recorded_at  INTEGER NOT NULL,
+    body         BLOB    NOT NULL,
+    prev_hash    BLOB    NOT NULL,
+    hash         BLOB    NOT NULL,
+    PRIMARY KEY (shard, position),
+    UNIQUE (uid, sequence)
+) STRICT;
+
+-- What was told cannot be untold, not even by hand. (Whoever may drop a trigger can; the hash chain is for that.)
+CREATE TRIGGER transition_is_not_updated BEFORE UPDATE ON transition BEGIN
+    SELECT RAISE(ABORT, 'transition is insert-only: UPDATE refused');
+END;
+CREATE TRIGGER transition_is_not_deleted BEFORE DELETE ON transition BEGIN
+    SELECT RAISE(ABORT, 'transition is insert-only: DELETE refused');
+END;
+
+-- Free text that belongs to a row and is never sent: the tail of a log, say. Apart, so that the ledger stays narrow.
+CREATE TABLE evidence (
+    uid      TEXT    NOT NULL,
+    sequence INTEGER NOT NULL,
+    text     TEXT    NOT NULL,
+    PRIMARY KEY (uid, sequence)
+) STRICT, WITHOUT ROWID;
+
+-- Where events go.
+CREATE TABLE destination (
+    id        TEXT    PRIMARY KEY NOT NULL,
+    opened_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- How far one destination is in one stream.
+--
+-- phase: 0 idle (all acknowledged), 1 ready since due_at, 2 waiting until due_at, 3 held until due_at, 4 parked.
+CREATE TABLE lane (
+    destination TEXT    NOT NULL,
+    uid         TEXT    NOT NULL,
+    acked       INTEGER NOT NULL,
+    phase       INTEGER NOT NULL CHECK (phase BETWEEN 0 AND 4),
+    due_at      INTEGER NOT NULL,
+    token       TEXT,
+    attempts    INTEGER NOT NULL DEFAULT 0,
+    rewinds     INTEGER NOT NULL DEFAULT 0,
+    park_reason TEXT,
+    last_error  TEXT,
+    PRIMARY KEY (destination, uid)
+) STRICT, WITHOUT ROWID;
+
+-- What can be claimed, in the order in which it is.
+CREATE INDEX lane_due ON lane (destination, phase, due_at);

@@ -1,0 +1,309 @@
+//! What must hold in every ledger, judged from the ledger alone. Pure: rows, heads and lanes in, violations out.
+//!
+//! Tests, fault runs and `trueup audit` share these. What needs the cluster or a receiver to judge is judged there.
+
+use std::fmt;
+
+use super::{
+    lanes::ROW_MISSING,
+    types::{Head, Installation, LaneState, LaneView, Row, ShardRow},
+};
+use crate::domain::{DestinationId, Event, EventId, Hash, Position, Sequence, Shard, State, Tables, Uid};
+
+/// A rule that every ledger keeps.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Invariant {
+    /// Sequences of a stream and positions of a shard are 1, 2, 3, ... without gap or repeat.
+    Dense,
+    /// Each row goes on from the previous one's state, by a pair of the kind's table.
+    Legal,
+    /// Epochs never go down along a shard's positions.
+    Fenced,
+    /// Effective times lie within their bounds and never run backwards along a stream, nor recorded times along a shard.
+    HonestTime,
+    /// The chain of hashes verifies, and the columns say what the bodies say.
+    TamperEvident,
+    /// A stream is closed if and only if its last state is final.
+    Closed,
+    /// A stream's head says what its newest row says.
+    Head,
+    /// No lane is ahead of its stream, and a parked one says why.
+    Lanes,
+    /// Every stream has a lane to every open destination.
+    Destinations,
+}
+
+impl Invariant {
+    /// Its name for people and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Dense => "dense",
+            Self::Legal => "legal",
+            Self::Fenced => "fenced",
+            Self::HonestTime => "honest-time",
+            Self::TamperEvident => "tamper-evident",
+            Self::Closed => "closed",
+            Self::Head => "head",
+            Self::Lanes => "lanes",
+            Self::Destinations => "destinations",
+        }
+    }
+}
+
+/// A place where a rule does not hold.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Violation {
+    /// The rule.
+    pub invariant: Invariant,
+    /// Where.
+    pub place: Place,
+    /// What is there.
+    pub found: String,
+    /// What should be.
+    pub expected: String,
+}
+
+/// Where a violation is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// In a shard's order.
+    Shard(Shard, Position),
+    /// In a stream.
+    Stream(Uid, Sequence),
+    /// In a destination's lane for a stream.
+    Lane(DestinationId, Uid),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shard(shard, position) => write!(f, "shard {shard} at position {position}"),
+            Self::Stream(uid, sequence) => write!(f, "stream {uid} at sequence {sequence}"),
+            Self::Lane(destination, uid) => write!(f, "lane of stream {uid} to {destination}"),
+        }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { invariant, place, found, expected } = self;
+        write!(f, "{}: {place}: found {found}, expected {expected}", invariant.as_str())
+    }
+}
+
+/// Gathers the violations at one place.
+struct Findings<'a> {
+    place: Place,
+    into: &'a mut Vec<Violation>,
+}
+
+impl Findings<'_> {
+    /// Notes a violation unless `found` is `expected`.
+    fn same<T: PartialEq + fmt::Debug>(&mut self, invariant: Invariant, what: &str, found: &T, expected: &T) {
+        self.require(invariant, found == expected, || (format!("{what} {found:?}"), format!("{expected:?}")));
+    }
+
+    fn require(&mut self, invariant: Invariant, holds: bool, say: impl FnOnce() -> (String, String)) {
+        if !holds {
+            let (found, expected) = say();
+            self.into.push(Violation { invariant, place: self.place.clone(), found, expected });
+        }
+    }
+}
+
+/// `row` behind `previous` in a shard's order; `previous` is `None` for the shard's first.
+pub fn in_shard(previous: Option<&Row>, row: &Row, into: &mut Vec<Violation>) {
+    let mut findings = Findings { place: Place::Shard(row.shard, row.position), into };
+    let position = previous.map_or(Position::new(1), |previous| previous.position.next());
+    findings.same(Invariant::Dense, "position", &row.position, &position);
+    let Some(previous) = previous else { return };
+    findings.require(Invariant::Fenced, row.epoch >= previous.epoch, || {
+        (format!("epoch {}", row.epoch), format!("{} or later, as the row before it", previous.epoch))
+    });
+    findings.require(Invariant::HonestTime, row.recorded_at >= previous.recorded_at, || {
+        (format!("recorded at {}", row.recorded_at), format!("{} or later, as the row before it", previous.recorded_at))
+    });
+}
+
+/// A shard's row against its newest row; `None` if it has none.
+pub fn shard_head(shard: &ShardRow, newest: Option<&Row>, into: &mut Vec<Violation>) {
+    let mut findings = Findings { place: Place::Shard(shard.id, shard.head), into };
+    let position = newest.map_or_else(Position::default, |row| row.position);
+    findings.same(Invariant::Dense, "newest position", &position, &shard.head);
+    findings.require(Invariant::Fenced, newest.is_none_or(|row| row.epoch <= shard.epoch), || {
+        (
+            format!("a row of epoch {}", newest.map_or_else(Default::default, |row| row.epoch)),
+            format!("{} or earlier", shard.epoch),
+        )
+    });
+}
+
+/// `row` behind `previous` in its stream; `previous` is `None` for the stream's first.
+pub fn in_stream(
+    tables: Tables,
+    installation: &Installation,
+    head: &Head,
+    previous: Option<&Row>,
+    row: &Row,
+    into: &mut Vec<Violation>,
+) {
+    let mut findings = Findings { place: Place::Stream(row.uid.clone(), row.sequence), into };
+    let sequence = previous.map_or(Sequence::FIRST, |previous| previous.sequence.next());
+    findings.same(Invariant::Dense, "sequence", &row.sequence, &sequence);
+
+    let state = previous.map(|previous| previous.to.clone());
+    findings.same(Invariant::Legal, "from", &row.from, &state);
+    let kind = head.subject.kind;
+    findings.require(Invariant::Legal, tables.of(kind).allows(row.from.as_ref(), &row.to), || {
+        let from = row.from.as_ref().map_or("the beginning", State::as_str);
+        (format!("{from} -> {}", row.to), format!("a pair that the table of {kind} allows"))
+    });
+
+    let time = row.effective;
+    findings.require(Invariant::HonestTime, time.not_before <= time.at && time.at <= time.not_after, || {
+        (format!("effective at {}", time.at), format!("between {} and {}", time.not_before, time.not_after))
+    });
+    if let Some(previous) = previous {
+        findings.require(Invariant::HonestTime, time.at >= previous.effective.at, || {
+            (format!("effective at {}", time.at), format!("{} or later, as the row before it", previous.effective.at))
+        });
+    }
+
+    let chained = previous.map_or(Hash::ZERO, |previous| previous.hash);
+    findings.same(Invariant::TamperEvident, "prevHash", &row.prev_hash, &chained);
+    body(installation, row, &mut findings);
+}
+
+/// The body against its own hash and against the columns.
+fn body(installation: &Installation, row: &Row, findings: &mut Findings<'_>) {
+    let tamper = Invariant::TamperEvident;
+    let event = match Event::verify(&row.body) {
+        Ok(event) => event,
+        Err(why) => return findings.require(tamper, false, || (why.to_string(), "an event that verifies".to_owned())),
+    };
+    let data = &event.data;
+    findings.same(tamper, "hash of the body", &data.hash, &Some(row.hash));
+    findings.same(tamper, "prevHash of the body", &data.prev_hash, &row.prev_hash);
+    findings.same(tamper, "uid of the body", &data.uid, &row.uid);
+    findings.same(tamper, "partitionkey", &event.partitionkey.as_str(), &row.uid.as_str());
+    findings.same(tamper, "sequence of the body", &data.sequence, &row.sequence);
+    findings.same(tamper, "sequence of the envelope", &event.sequence, &row.sequence.padded());
+    findings.same(tamper, "event id", &row.event_id, &event.id);
+    let id = EventId::of(&row.uid, crate::domain::Era::new(data.era), row.sequence);
+    findings.same(tamper, "event id of the body", &event.id, &id);
+    findings.same(tamper, "from of the body", &data.from, &row.from);
+    findings.same(tamper, "to of the body", &data.to, &row.to);
+    findings.same(tamper, "reason of the body", &data.reason, &row.reason);
+    findings.same(tamper, "generation of the body", &data.generation, &row.generation);
+    findings.same(tamper, "tenant of the body", &data.tenant, &row.tenant);
+    findings.same(tamper, "account of the envelope", &event.subject, &data.account);
+    findings.same(tamper, "time of the envelope", &event.time, &row.effective.at);
+    findings.same(tamper, "effectiveAt of the body", &data.effective_at, &row.effective.at);
+    findings.same(tamper, "notBefore of the body", &data.not_before, &row.effective.not_before);
+    findings.same(tamper, "notAfter of the body", &data.not_after, &row.effective.not_after);
+    findings.same(tamper, "timeSource of the body", &data.time_source, &row.effective.source);
+    findings.same(tamper, "recordedtime of the body", &event.recordedtime, &row.recorded_at);
+    let source = format!("/trueup/{}/{}/{}", installation.id, data.kind.lower(), row.uid);
+    findings.same(tamper, "source of the body", &event.source, &source);
+    // What is sent must be what a receiver would compute: canonical, byte for byte.
+    let same_bytes = event.seal().is_ok_and(|sealed| sealed.body == row.body);
+    findings.require(tamper, same_bytes, || ("a body in other bytes".to_owned(), "canonical JSON".to_owned()));
+}
+
+/// What a stream's walk remembers besides its previous row.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Walked {
+    /// The first row's effective time.
+    pub opened_at: crate::domain::Timestamp,
+    /// When the last state was entered.
+    pub entered_at: crate::domain::Timestamp,
+    /// The newest row.
+    pub newest: Row,
+}
+
+impl Walked {
+    /// The walk, one row further.
+    pub fn on(walked: Option<Self>, row: Row) -> Self {
+        let at = row.effective.at;
+        match walked {
+            None => Self { opened_at: at, entered_at: at, newest: row },
+            Some(walked) => Self {
+                opened_at: walked.opened_at,
+                entered_at: if walked.newest.to == row.to { walked.entered_at } else { at },
+                newest: row,
+            },
+        }
+    }
+}
+
+/// A head against the walk of its stream up to it.
+pub fn head(tables: Tables, head: &Head, walked: Option<&Walked>, into: &mut Vec<Violation>) {
+    let mut findings = Findings { place: Place::Stream(head.subject.uid.clone(), head.sequence), into };
+    let Some(Walked { opened_at, entered_at, newest }) = walked else {
+        return findings.require(Invariant::Dense, false, || ("no rows".to_owned(), format!("{}", head.sequence)));
+    };
+    findings.same(Invariant::Dense, "newest sequence", &newest.sequence, &head.sequence);
+    let is = Invariant::Head;
+    findings.same(is, "state", &head.state, &newest.to);
+    findings.same(is, "hash", &head.hash, &newest.hash);
+    findings.same(is, "epoch", &head.epoch, &newest.epoch);
+    findings.same(is, "shard", &head.shard, &newest.shard);
+    findings.same(is, "reason", &head.reason, &newest.reason);
+    findings.same(is, "generation", &head.generation, &newest.generation);
+    findings.same(is, "tenant", &head.subject.tenant, &newest.tenant);
+    findings.same(is, "effective time", &head.effective_at, &newest.effective.at);
+    findings.same(is, "recorded time", &head.recorded_at, &newest.recorded_at);
+    findings.same(is, "opening time", &head.opened_at, opened_at);
+    findings.same(is, "time of entering the state", &head.entered_at, entered_at);
+    if let Ok(Event { data, .. }) = Event::verify(&newest.body) {
+        findings.same(is, "kind", &head.subject.kind, &data.kind);
+        findings.same(is, "namespace", &head.subject.namespace, &data.namespace);
+        findings.same(is, "name", &head.subject.name, &data.name);
+        findings.same(is, "account", &head.subject.account, &data.account);
+        findings.same(is, "plan", &head.subject.plan, &data.plan);
+        findings.same(is, "previous uid", &head.subject.previous_uid, &data.previous_uid);
+        findings.same(is, "message", &head.message, &data.message);
+        findings.same(is, "billable", &head.billable, &data.billable);
+        findings.same(is, "era", &head.era.get(), &data.era);
+    }
+    let closed_at = tables.of(head.subject.kind).is_final(&head.state).then_some(head.effective_at);
+    findings.same(Invariant::Closed, "closing time", &head.closed_at, &closed_at);
+}
+
+/// One lane by itself.
+pub fn lane(lane: &LaneView, into: &mut Vec<Violation>) {
+    let mut findings = Findings { place: Place::Lane(lane.destination.clone(), lane.uid.clone()), into };
+    findings.require(Invariant::Lanes, lane.acked <= lane.head && lane.acked.get() >= 0, || {
+        (format!("{} acknowledged", lane.acked), format!("between 0 and {}, the stream's newest", lane.head))
+    });
+    findings.require(Invariant::Lanes, lane.acked >= lane.head || lane.oldest_undelivered.is_some(), || {
+        (ROW_MISSING.to_owned(), format!("a row at sequence {}", lane.acked.next()))
+    });
+    let told = lane.park_reason.is_some();
+    findings.require(Invariant::Lanes, (lane.state == LaneState::Parked) == told, || {
+        (
+            format!("{:?} with the reason {:?}", lane.state, lane.park_reason),
+            "a reason if and only if parked".to_owned(),
+        )
+    });
+}
+
+/// A stream that has no lane to an open destination.
+pub fn no_lane(destination: &DestinationId, uid: &Uid) -> Violation {
+    Violation {
+        invariant: Invariant::Destinations,
+        place: Place::Lane(destination.clone(), uid.clone()),
+        found: "no lane".to_owned(),
+        expected: "a lane of every stream to every open destination".to_owned(),
+    }
+}
+
+/// Rows of a stream that has no head.
+pub fn no_head(row: &Row) -> Violation {
+    Violation {
+        invariant: Invariant::Head,
+        place: Place::Stream(row.uid.clone(), row.sequence),
+        found: "a row".to_owned(),
+        expected: "a head for every stream that has rows".to_owned(),
+    }
+}

@@ -1,0 +1,211 @@
+//! Claiming lanes and settling what came of it.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+
+use sqlx::{PgConnection, PgPool, query, query_as, query_scalar};
+
+use super::server_now;
+use crate::{
+    domain::{DestinationId, Sequence, Timestamp, Token, Uid},
+    ledger::{
+        fault::failed,
+        lanes::{self, Lane, LaneKey, MAX_DELAY, MAX_LEASE, ROW_MISSING},
+        records::{HeldRecord, LaneRecord, OutboxRecord, by_stream},
+        store::StoreError,
+        types::{Claim, ClaimRequest, Settlement},
+    },
+};
+
+/// Each part is one range of the index `lane_due`: retries first, then what a lost holder left, then what is fresh.
+/// The `far` ones were written under a clock that has stepped back since.
+///
+/// SKIP LOCKED never waits, so the order of these locks cannot matter.
+const HOLD: &str = concat!(
+    "WITH clock AS MATERIALIZED (SELECT ",
+    server_now!(),
+    " AS now), \
+     retry AS MATERIALIZED (SELECT uid FROM lane WHERE destination = $1 AND phase = 2 \
+       AND due_at <= (SELECT now FROM clock) ORDER BY due_at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED), \
+     retry_far AS MATERIALIZED (SELECT uid FROM lane WHERE destination = $1 AND phase = 2 \
+       AND due_at > (SELECT now FROM clock) + $6 ORDER BY due_at \
+       LIMIT (SELECT $3 - count(*) FROM retry) FOR NO KEY UPDATE SKIP LOCKED), \
+     retries AS MATERIALIZED (SELECT uid FROM retry UNION ALL SELECT uid FROM retry_far), \
+     lost AS MATERIALIZED (SELECT uid FROM lane WHERE destination = $1 AND phase = 3 \
+       AND due_at <= (SELECT now FROM clock) ORDER BY due_at \
+       LIMIT (SELECT $2 - count(*) FROM retries) FOR NO KEY UPDATE SKIP LOCKED), \
+     lost_far AS MATERIALIZED (SELECT uid FROM lane WHERE destination = $1 AND phase = 3 \
+       AND due_at > (SELECT now FROM clock) + $7 ORDER BY due_at \
+       LIMIT (SELECT $2 - count(*) FROM (TABLE retries UNION ALL TABLE lost) AS taken) \
+       FOR NO KEY UPDATE SKIP LOCKED), \
+     fresh AS MATERIALIZED (SELECT uid FROM lane WHERE destination = $1 AND phase = 1 ORDER BY due_at \
+       LIMIT (SELECT $2 - count(*) FROM (TABLE retries UNION ALL TABLE lost UNION ALL TABLE lost_far) AS taken) \
+       FOR NO KEY UPDATE SKIP LOCKED), \
+     due AS (TABLE retries UNION ALL TABLE lost UNION ALL TABLE lost_far UNION ALL TABLE fresh) \
+     UPDATE lane SET phase = 3, token = $4, due_at = (SELECT now FROM clock) + $5 \
+     FROM due WHERE lane.destination = $1 AND lane.uid = due.uid \
+     RETURNING lane.uid, lane.acked, lane.attempts, lane.rewinds"
+);
+
+/// The next rows of each held lane, found stream by stream in the index of (uid, sequence).
+const NEXT_ROWS: &str = "SELECT t.uid, t.sequence, t.event_id, t.body, t.recorded_at, r.sequence AS head \
+     FROM UNNEST ($1::text[], $2::bigint[]) AS held (uid, acked) JOIN resource r ON r.uid = held.uid \
+     CROSS JOIN LATERAL (SELECT uid, sequence, event_id, body, recorded_at FROM transition \
+       WHERE transition.uid = held.uid AND transition.sequence > held.acked ORDER BY sequence LIMIT $3) t";
+
+fn micros(span: Duration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
+}
+
+pub(super) async fn claim(pool: &PgPool, request: &ClaimRequest) -> Result<Vec<Claim>, StoreError> {
+    let failed = failed("claiming lanes");
+    let mut connection = pool.acquire().await.map_err(failed)?;
+    let held = query_as::<_, HeldRecord>(HOLD)
+        .bind(request.destination.as_str())
+        .bind(i64::from(request.lanes))
+        .bind(i64::from(request.retries.min(request.lanes)))
+        .bind(request.token.as_str())
+        .bind(micros(request.lease.min(MAX_LEASE)))
+        .bind(micros(MAX_DELAY))
+        .bind(micros(MAX_LEASE))
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(failed)?;
+    if held.is_empty() {
+        return Ok(Vec::new());
+    }
+    let held: Vec<lanes::HeldLane> = held.into_iter().map(Into::into).collect();
+    // A statement of its own: the one above may have taken a lane that an append had just woken, but it could not see
+    // that append's row. (Not in one transaction with it: if this fails, the lease simply ends.)
+    let rows = query_as::<_, OutboxRecord>(NEXT_ROWS)
+        .bind(held.iter().map(|lane| lane.uid.as_str()).collect::<Vec<_>>())
+        .bind(held.iter().map(|lane| lane.acked.get()).collect::<Vec<_>>())
+        .bind(i64::from(request.rows.max(1)))
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(failed)?;
+    let (claims, missing) = lanes::claims(request, held, by_stream(rows));
+    if !missing.is_empty() {
+        park(&mut connection, request, &missing).await.map_err(failed)?;
+    }
+    Ok(claims)
+}
+
+async fn park(connection: &mut PgConnection, request: &ClaimRequest, uids: &[Uid]) -> Result<(), sqlx::Error> {
+    query(
+        "UPDATE lane SET phase = 4, token = NULL, park_reason = $4 \
+         WHERE destination = $1 AND uid = ANY ($2) AND token = $3",
+    )
+    .bind(request.destination.as_str())
+    .bind(uids.iter().map(Uid::as_str).collect::<Vec<_>>())
+    .bind(request.token.as_str())
+    .bind(ROW_MISSING)
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+pub(super) async fn settle(
+    pool: &PgPool,
+    claims: &[(DestinationId, Uid, Token, Settlement)],
+) -> Result<Vec<bool>, StoreError> {
+    let failed = failed("settling claims");
+    let mut transaction = pool.begin().await.map_err(failed)?;
+    let mut found = lock(&mut transaction, claims).await?;
+    if found.is_empty() {
+        return Ok(vec![false; claims.len()]);
+    }
+    // After the lock, never with it: see `lanes::settle`.
+    let heads = heads(&mut transaction, &found).await.map_err(failed)?;
+    let now: i64 =
+        query_scalar(concat!("SELECT ", server_now!())).fetch_one(&mut *transaction).await.map_err(failed)?;
+    let head_of = |uid: &Uid| heads.get(uid).copied().unwrap_or_default();
+    let held = lanes::settle(&mut found, head_of, claims, Timestamp::from_micros(now));
+    store(&mut transaction, &found).await.map_err(failed)?;
+    transaction.commit().await.map_err(failed)?;
+    Ok(held)
+}
+
+/// Locks those lanes that are still held by one of `claims`, in the order in which everybody locks lanes.
+async fn lock(
+    connection: &mut PgConnection,
+    claims: &[(DestinationId, Uid, Token, Settlement)],
+) -> Result<BTreeMap<LaneKey, Lane>, StoreError> {
+    let records = query_as::<_, LaneRecord>(
+        "SELECT l.destination, l.uid, l.acked, l.phase, l.due_at, l.token, l.attempts, l.rewinds, l.park_reason, \
+         l.last_error FROM UNNEST ($1::text[], $2::text[], $3::text[]) AS held (destination, uid, token) \
+         JOIN lane l ON l.destination = held.destination AND l.uid = held.uid AND l.token = held.token \
+         ORDER BY l.destination, l.uid FOR NO KEY UPDATE OF l",
+    )
+    .bind(claims.iter().map(|(destination, ..)| destination.as_str()).collect::<Vec<_>>())
+    .bind(claims.iter().map(|(_, uid, ..)| uid.as_str()).collect::<Vec<_>>())
+    .bind(claims.iter().map(|(_, _, token, _)| token.as_str()).collect::<Vec<_>>())
+    .fetch_all(connection)
+    .await
+    .map_err(failed("settling claims"))?;
+    records.into_iter().map(|record| Ok((record.key(), record.lane()?))).collect()
+}
+
+async fn heads(
+    connection: &mut PgConnection,
+    lanes: &BTreeMap<LaneKey, Lane>,
+) -> Result<HashMap<Uid, Sequence>, sqlx::Error> {
+    let heads: Vec<(String, i64)> = query_as("SELECT uid, sequence FROM resource WHERE uid = ANY ($1)")
+        .bind(lanes.keys().map(|(_, uid)| uid.as_str()).collect::<Vec<_>>())
+        .fetch_all(connection)
+        .await?;
+    Ok(heads.into_iter().map(|(uid, sequence)| (Uid::new(uid), Sequence::new(sequence))).collect())
+}
+
+async fn store(connection: &mut PgConnection, lanes: &BTreeMap<LaneKey, Lane>) -> Result<(), sqlx::Error> {
+    let lanes: Vec<(&LaneKey, &Lane)> = lanes.iter().collect();
+    let count = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
+    query(
+        "UPDATE lane SET acked = new.acked, phase = new.phase, due_at = new.due_at, token = new.token, \
+         attempts = new.attempts, rewinds = new.rewinds, park_reason = new.park_reason, last_error = new.last_error \
+         FROM UNNEST ($1::text[], $2::text[], $3::bigint[], $4::smallint[], $5::bigint[], $6::text[], $7::int[], \
+         $8::int[], $9::text[], $10::text[]) \
+         AS new (destination, uid, acked, phase, due_at, token, attempts, rewinds, park_reason, last_error) \
+         WHERE lane.destination = new.destination AND lane.uid = new.uid",
+    )
+    .bind(lanes.iter().map(|((destination, _), _)| destination.as_str()).collect::<Vec<_>>())
+    .bind(lanes.iter().map(|((_, uid), _)| uid.as_str()).collect::<Vec<_>>())
+    .bind(lanes.iter().map(|(_, lane)| lane.acked.get()).collect::<Vec<_>>())
+    .bind(lanes.iter().map(|(_, lane)| lane.phase.number()).collect::<Vec<_>>())
+    .bind(lanes.iter().map(|(_, lane)| lane.due_at.as_micros()).collect::<Vec<_>>())
+    .bind(lanes.iter().map(|(_, lane)| lane.token.as_ref().map(Token::as_str)).collect::<Vec<_>>())
+    .bind(lanes.iter().map(|(_, lane)| count(lane.attempts)).collect::<Vec<_>>())
+    .bind(lanes.iter().map(|(_, lane)| count(lane.rewinds)).collect::<Vec<_>>())
+    .bind(lanes.iter().map(|(_, lane)| lane.park_reason.as_deref()).collect::<Vec<_>>())
+    .bind(lanes.iter().map(|(_, lane)| lane.last_error.as_deref()).collect::<Vec<_>>())
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// The first of each range of the index, and whether any lies implausibly far ahead.
+const NEXT_DUE: &str = concat!(
+    "WITH clock AS MATERIALIZED (SELECT ",
+    server_now!(),
+    " AS now) SELECT CASE \
+       WHEN EXISTS (SELECT 1 FROM lane WHERE destination = $1 AND phase = 1) \
+         OR EXISTS (SELECT 1 FROM lane WHERE destination = $1 AND phase = 2 AND due_at > (SELECT now FROM clock) + $2) \
+         OR EXISTS (SELECT 1 FROM lane WHERE destination = $1 AND phase = 3 AND due_at > (SELECT now FROM clock) + $3) \
+       THEN 0 \
+       ELSE greatest(0, least( \
+         (SELECT min(due_at) FROM lane WHERE destination = $1 AND phase = 2), \
+         (SELECT min(due_at) FROM lane WHERE destination = $1 AND phase = 3)) - (SELECT now FROM clock)) END"
+);
+
+pub(super) async fn next_due(pool: &PgPool, destination: &DestinationId) -> Result<Option<Duration>, StoreError> {
+    let wait: Option<i64> = query_scalar(NEXT_DUE)
+        .bind(destination.as_str())
+        .bind(micros(MAX_DELAY))
+        .bind(micros(MAX_LEASE))
+        .fetch_one(pool)
+        .await
+        .map_err(failed("asking when a lane falls due"))?;
+    Ok(wait.map(|micros| Duration::from_micros(u64::try_from(micros).unwrap_or(0))))
+}

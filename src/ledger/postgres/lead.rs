@@ -1,0 +1,65 @@
+//! Whose ledger it is, and who may write.
+
+use std::{pin::pin, time::Duration};
+
+use sqlx::{PgConnection, PgPool, query, query_as, query_scalar};
+use tokio::time::timeout;
+
+use super::{APPLICATION, read::INSTALLATION};
+use crate::{
+    domain::{Epoch, Shard},
+    ledger::{fault::failed, records::InstallationRecord, store::StoreError, types::Installation},
+};
+
+pub(super) async fn installation(pool: &PgPool, proposed: &Installation) -> Result<Installation, StoreError> {
+    let failed = failed("recording whose ledger this is");
+    query("INSERT INTO installation (id, cluster_uid, era) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
+        .bind(proposed.id.as_str())
+        .bind(proposed.cluster_uid.as_str())
+        .bind(proposed.era.get())
+        .execute(pool)
+        .await
+        .map_err(failed)?;
+    query_as::<_, InstallationRecord>(INSTALLATION).fetch_one(pool).await.map(Into::into).map_err(failed)
+}
+
+/// Read in the appender's transaction, which holds the shard's lock.
+pub(super) async fn installation_of(connection: &mut PgConnection) -> Result<Option<Installation>, sqlx::Error> {
+    Ok(query_as::<_, InstallationRecord>(INSTALLATION).fetch_optional(connection).await?.map(Into::into))
+}
+
+const TAKE_OVER: &str = "INSERT INTO shard (id, epoch, holder) VALUES ($1, 1, $2) \
+     ON CONFLICT (id) DO UPDATE SET epoch = shard.epoch + 1, holder = EXCLUDED.holder RETURNING epoch";
+
+/// How long a takeover waits for the shard's lock before it ends whoever holds it. A healthy append takes a tenth.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// Ends with an error when the session's lock timeout does, if the lock is held by something that is not ours.
+pub(super) async fn take_over(pool: &PgPool, shard: Shard, holder: &str) -> Result<Epoch, StoreError> {
+    let failed = failed("taking over a shard");
+    let mut connection = pool.acquire().await.map_err(failed)?;
+    let pid: i32 = query_scalar("SELECT pg_backend_pid()").fetch_one(&mut *connection).await.map_err(failed)?;
+    let taking = query_scalar::<_, i64>(TAKE_OVER).bind(shard.get()).bind(holder).fetch_one(&mut *connection);
+    let mut taking = pin!(taking);
+    loop {
+        if let Ok(epoch) = timeout(PATIENCE, &mut taking).await {
+            return epoch.map(Epoch::new).map_err(failed);
+        }
+        match end_blockers(pool, pid).await {
+            Ok(ended) => tracing::warn!(%shard, ended, "ended sessions of the previous leader that held the shard"),
+            Err(error) => tracing::warn!(%shard, %error, "could not end the sessions that hold the shard"),
+        }
+    }
+}
+
+/// Ends those sessions of ours that `pid` waits for: a previous leader's, stopped in the middle of a transaction.
+async fn end_blockers(pool: &PgPool, pid: i32) -> Result<i64, sqlx::Error> {
+    query_scalar(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+         WHERE pid = ANY (pg_blocking_pids($1)) AND starts_with(application_name, $2)",
+    )
+    .bind(pid)
+    .bind(APPLICATION)
+    .fetch_one(pool)
+    .await
+}

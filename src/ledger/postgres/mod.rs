@@ -1,0 +1,190 @@
+//! The ledger on PostgreSQL.
+//!
+//! Leases are counted by the server's clock, so that the clocks of two replicas never compare.
+
+mod append;
+mod deliver;
+mod destinations;
+mod lead;
+#[allow(clippy::duplicate_mod, reason = "once for each database, see its first lines")]
+#[path = "../read.rs"]
+mod read;
+
+use std::{str::FromStr, time::Duration};
+
+use async_trait::async_trait;
+use sqlx::{
+    AssertSqlSafe, Executor, PgPool,
+    migrate::Migrator,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use super::{
+    fault::failed,
+    store::{AppendError, Counts, Store, StoreError},
+    types::{Claim, ClaimRequest, Draft, Head, Installation, LaneView, Outcome, Row, RowQuery, Settlement, ShardRow},
+};
+use crate::domain::{DestinationId, Epoch, Position, Sequence, Shard, Tables, Timestamp, Token, Uid};
+
+type Pool = PgPool;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+
+/// Every session of ours begins its name with this; a takeover ends no other.
+const APPLICATION: &str = "trueup";
+
+/// The server's clock, in microseconds.
+macro_rules! server_now {
+    () => {
+        "(SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)"
+    };
+}
+use server_now;
+
+/// A ledger on a PostgreSQL server.
+#[derive(Debug)]
+pub struct PostgresStore {
+    tables: Tables,
+    // A leader that is stopped in mid-transaction must not hold the shard: these sessions end themselves.
+    appending: PgPool,
+    // Losing the newest claims and acks in a server's crash means sending again, which receivers must bear anyway. So
+    // they need not wait for the disk.
+    delivering: PgPool,
+    general: PgPool,
+}
+
+impl PostgresStore {
+    /// A ledger at `url`. Connects when first used, so that a database that is down delays nobody's start.
+    pub fn new(url: &str, tables: Tables) -> Result<Self, StoreError> {
+        let options = PgConnectOptions::from_str(url).map_err(|why| StoreError::Address { why: why.to_string() })?;
+        let pool = |name: &str, connections: u32, wait: u64, settings: &str| {
+            let settings = settings.to_owned();
+            PgPoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(Duration::from_secs(wait))
+                // It would cost a round trip each time. A dead session fails its first user, who tries again.
+                .test_before_acquire(false)
+                .after_connect(move |connection, _| {
+                    // Not as start-up options, which connection poolers refuse.
+                    let settings = AssertSqlSafe(settings.clone());
+                    Box::pin(async move { connection.execute(sqlx::raw_sql(settings)).await.map(drop) })
+                })
+                .connect_lazy_with(options.clone().application_name(&format!("{APPLICATION} {name}")))
+        };
+        Ok(Self {
+            tables,
+            appending: pool(
+                "append",
+                4,
+                2,
+                "SET idle_in_transaction_session_timeout = '1s'; SET statement_timeout = '2s'; \
+                 SET synchronous_commit = on",
+            ),
+            delivering: pool("deliver", 4, 5, "SET lock_timeout = '5s'; SET synchronous_commit = off"),
+            general: pool("general", 4, 5, "SET lock_timeout = '5s'; SET synchronous_commit = on"),
+            // (No statement timeout there: a sweep of a large ledger takes what it takes.)
+        })
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn migrate(&self) -> Result<(), StoreError> {
+        let run = MIGRATIONS.run(&self.general).await;
+        run.map_err(|source| failed("upgrading the ledger's tables")(source.into()))
+    }
+
+    async fn installation(&self, proposed: &Installation) -> Result<Installation, StoreError> {
+        lead::installation(&self.general, proposed).await
+    }
+
+    async fn stored_installation(&self) -> Result<Option<Installation>, StoreError> {
+        read::installation(&self.general).await
+    }
+
+    async fn take_over(&self, shard: Shard, holder: &str) -> Result<Epoch, StoreError> {
+        lead::take_over(&self.general, shard, holder).await
+    }
+
+    async fn shard(&self, shard: Shard) -> Result<ShardRow, StoreError> {
+        read::shard(&self.general, shard).await
+    }
+
+    async fn append(
+        &self,
+        shard: Shard,
+        epoch: Epoch,
+        now: Timestamp,
+        drafts: &[Draft],
+    ) -> Result<Vec<Outcome>, AppendError> {
+        append::append(&self.appending, self.tables, shard, epoch, now, drafts).await
+    }
+
+    async fn head(&self, uid: &Uid) -> Result<Option<Head>, StoreError> {
+        read::head(&self.general, uid).await
+    }
+
+    async fn heads(&self, after: Option<&Uid>, open_only: bool, limit: u32) -> Result<Vec<Head>, StoreError> {
+        read::heads(&self.general, after, open_only, limit).await
+    }
+
+    async fn rows(&self, query: &RowQuery) -> Result<Vec<Row>, StoreError> {
+        read::rows(&self.general, query).await
+    }
+
+    async fn stream_rows(&self, after: Option<(&Uid, Sequence)>, limit: u32) -> Result<Vec<Row>, StoreError> {
+        read::stream_rows(&self.general, after, limit).await
+    }
+
+    async fn row(&self, uid: &Uid, sequence: Sequence) -> Result<Option<Row>, StoreError> {
+        read::row(&self.general, uid, sequence).await
+    }
+
+    async fn open_destination(&self, destination: &DestinationId, now: Timestamp) -> Result<bool, StoreError> {
+        destinations::open(&self.general, destination, now).await
+    }
+
+    async fn destinations(&self) -> Result<Vec<DestinationId>, StoreError> {
+        read::destinations(&self.general).await
+    }
+
+    async fn close_destination(&self, destination: &DestinationId) -> Result<u64, StoreError> {
+        destinations::close(&self.general, destination).await
+    }
+
+    async fn claim(&self, request: &ClaimRequest, _now: Timestamp) -> Result<Vec<Claim>, StoreError> {
+        deliver::claim(&self.delivering, request).await
+    }
+
+    async fn settle(
+        &self,
+        claims: &[(DestinationId, Uid, Token, Settlement)],
+        _now: Timestamp,
+    ) -> Result<Vec<bool>, StoreError> {
+        deliver::settle(&self.delivering, claims).await
+    }
+
+    async fn next_due(&self, destination: &DestinationId, _now: Timestamp) -> Result<Option<Duration>, StoreError> {
+        deliver::next_due(&self.delivering, destination).await
+    }
+
+    async fn lanes(
+        &self,
+        after: Option<(&DestinationId, &Uid)>,
+        owing_only: bool,
+        limit: u32,
+    ) -> Result<Vec<LaneView>, StoreError> {
+        read::lanes(&self.general, after, owing_only, limit).await
+    }
+
+    async fn counts(&self) -> Result<Counts, StoreError> {
+        read::counts(&self.general).await
+    }
+
+    async fn oldest_undelivered(
+        &self,
+        destination: &DestinationId,
+    ) -> Result<Option<(Timestamp, Shard, Position)>, StoreError> {
+        read::oldest_undelivered(&self.general, destination).await
+    }
+}

@@ -1,0 +1,83 @@
+//! Whose ledger it is, who may write, and where events go.
+
+use serde::Serialize;
+use sqlx::{SqlitePool, query, query_as, query_scalar};
+
+use super::{BEGIN, read::INSTALLATION};
+use crate::{
+    domain::{DestinationId, Epoch, Shard, Timestamp},
+    ledger::{fault::failed, records::InstallationRecord, store::StoreError, types::Installation},
+};
+
+/// A list as one parameter, for `json_each`.
+pub(super) fn json(list: &(impl Serialize + ?Sized)) -> String {
+    // Lists of texts and numbers always can be written as JSON.
+    serde_json::to_string(list).unwrap_or_default()
+}
+
+pub(super) async fn installation(pool: &SqlitePool, proposed: &Installation) -> Result<Installation, StoreError> {
+    let failed = failed("recording whose ledger this is");
+    query("INSERT INTO installation (id, cluster_uid, era) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
+        .bind(proposed.id.as_str())
+        .bind(proposed.cluster_uid.as_str())
+        .bind(proposed.era.get())
+        .execute(pool)
+        .await
+        .map_err(failed)?;
+    query_as::<_, InstallationRecord>(INSTALLATION).fetch_one(pool).await.map(Into::into).map_err(failed)
+}
+
+pub(super) async fn take_over(pool: &SqlitePool, shard: Shard, holder: &str) -> Result<Epoch, StoreError> {
+    let epoch: i64 = query_scalar(
+        "INSERT INTO shard (id, epoch, holder) VALUES ($1, 1, $2) \
+         ON CONFLICT (id) DO UPDATE SET epoch = shard.epoch + 1, holder = excluded.holder RETURNING epoch",
+    )
+    .bind(shard.get())
+    .bind(holder)
+    .fetch_one(pool)
+    .await
+    .map_err(failed("taking over a shard"))?;
+    Ok(Epoch::new(epoch))
+}
+
+pub(super) async fn open_destination(
+    pool: &SqlitePool,
+    destination: &DestinationId,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let failed = failed("opening a destination");
+    let mut transaction = pool.begin_with(BEGIN).await.map_err(failed)?;
+    let new = query("INSERT INTO destination (id, opened_at) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+        .bind(destination.as_str())
+        .bind(now.as_micros())
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed)?;
+    query(
+        "INSERT INTO lane (destination, uid, acked, phase, due_at) SELECT $1, uid, 0, 1, $2 FROM resource \
+         WHERE true ON CONFLICT DO NOTHING",
+    )
+    .bind(destination.as_str())
+    .bind(now.as_micros())
+    .execute(&mut *transaction)
+    .await
+    .map_err(failed)?;
+    transaction.commit().await.map_err(failed)?;
+    Ok(new.rows_affected() == 1)
+}
+
+pub(super) async fn close_destination(pool: &SqlitePool, destination: &DestinationId) -> Result<u64, StoreError> {
+    let failed = failed("closing a destination");
+    let mut transaction = pool.begin_with(BEGIN).await.map_err(failed)?;
+    let owing: i64 =
+        query_scalar("SELECT count(*) FROM lane JOIN resource USING (uid) WHERE destination = $1 AND acked < sequence")
+            .bind(destination.as_str())
+            .fetch_one(&mut *transaction)
+            .await
+            .map_err(failed)?;
+    for sql in ["DELETE FROM lane WHERE destination = $1", "DELETE FROM destination WHERE id = $1"] {
+        query(sql).bind(destination.as_str()).execute(&mut *transaction).await.map_err(failed)?;
+    }
+    transaction.commit().await.map_err(failed)?;
+    Ok(u64::try_from(owing).unwrap_or(0))
+}

@@ -1,0 +1,171 @@
+//! The ledger in one SQLite file, for a single replica: there is no server that could end a stopped writer's session.
+
+mod append;
+mod deliver;
+mod lead;
+mod multi;
+#[allow(clippy::duplicate_mod, reason = "once for each database, see its first lines")]
+#[path = "../read.rs"]
+mod read;
+
+use std::{path::Path, time::Duration};
+
+use async_trait::async_trait;
+use sqlx::{
+    SqlitePool,
+    migrate::Migrator,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use super::{
+    fault::failed,
+    store::{AppendError, Counts, Store, StoreError},
+    types::{Claim, ClaimRequest, Draft, Head, Installation, LaneView, Outcome, Row, RowQuery, Settlement, ShardRow},
+};
+use crate::domain::{DestinationId, Epoch, Position, Sequence, Shard, Tables, Timestamp, Token, Uid};
+
+type Pool = SqlitePool;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// Takes the write lock at once. A transaction that begins by reading can find, on its first write, that it may not.
+const BEGIN: &str = "BEGIN IMMEDIATE";
+
+/// How long to wait for another process (`trueup outbox retry`, say) that is writing.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A ledger in a file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    tables: Tables,
+    // One connection: writers queue here, in order, instead of being told that the file is busy.
+    writing: SqlitePool,
+    reading: SqlitePool,
+}
+
+impl SqliteStore {
+    /// A ledger in the file at `path`, which is created if it is not there. Its directory must be.
+    pub fn new(path: &Path, tables: Tables) -> Result<Self, StoreError> {
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if !directory.is_dir() {
+            return Err(StoreError::Address { why: format!("there is no directory {}", directory.display()) });
+        }
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            // Readers see the last commit while the next is being written.
+            .journal_mode(SqliteJournalMode::Wal)
+            // What was answered as appended must survive the loss of power.
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(false)
+            .busy_timeout(PATIENCE);
+        let pool = |connections| SqlitePoolOptions::new().max_connections(connections).acquire_timeout(2 * PATIENCE);
+        Ok(Self {
+            tables,
+            writing: pool(1).connect_lazy_with(options.clone()),
+            reading: pool(4).connect_lazy_with(options.pragma("query_only", "on")),
+        })
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn migrate(&self) -> Result<(), StoreError> {
+        let run = MIGRATIONS.run(&self.writing).await;
+        run.map_err(|source| failed("upgrading the ledger's tables")(source.into()))
+    }
+
+    async fn installation(&self, proposed: &Installation) -> Result<Installation, StoreError> {
+        lead::installation(&self.writing, proposed).await
+    }
+
+    async fn stored_installation(&self) -> Result<Option<Installation>, StoreError> {
+        read::installation(&self.reading).await
+    }
+
+    async fn take_over(&self, shard: Shard, holder: &str) -> Result<Epoch, StoreError> {
+        lead::take_over(&self.writing, shard, holder).await
+    }
+
+    async fn shard(&self, shard: Shard) -> Result<ShardRow, StoreError> {
+        read::shard(&self.reading, shard).await
+    }
+
+    async fn append(
+        &self,
+        shard: Shard,
+        epoch: Epoch,
+        now: Timestamp,
+        drafts: &[Draft],
+    ) -> Result<Vec<Outcome>, AppendError> {
+        append::append(&self.writing, self.tables, shard, epoch, now, drafts).await
+    }
+
+    async fn head(&self, uid: &Uid) -> Result<Option<Head>, StoreError> {
+        read::head(&self.reading, uid).await
+    }
+
+    async fn heads(&self, after: Option<&Uid>, open_only: bool, limit: u32) -> Result<Vec<Head>, StoreError> {
+        read::heads(&self.reading, after, open_only, limit).await
+    }
+
+    async fn rows(&self, query: &RowQuery) -> Result<Vec<Row>, StoreError> {
+        read::rows(&self.reading, query).await
+    }
+
+    async fn stream_rows(&self, after: Option<(&Uid, Sequence)>, limit: u32) -> Result<Vec<Row>, StoreError> {
+        read::stream_rows(&self.reading, after, limit).await
+    }
+
+    async fn row(&self, uid: &Uid, sequence: Sequence) -> Result<Option<Row>, StoreError> {
+        read::row(&self.reading, uid, sequence).await
+    }
+
+    async fn open_destination(&self, destination: &DestinationId, now: Timestamp) -> Result<bool, StoreError> {
+        lead::open_destination(&self.writing, destination, now).await
+    }
+
+    async fn destinations(&self) -> Result<Vec<DestinationId>, StoreError> {
+        read::destinations(&self.reading).await
+    }
+
+    async fn close_destination(&self, destination: &DestinationId) -> Result<u64, StoreError> {
+        lead::close_destination(&self.writing, destination).await
+    }
+
+    async fn claim(&self, request: &ClaimRequest, now: Timestamp) -> Result<Vec<Claim>, StoreError> {
+        deliver::claim(&self.writing, request, now).await
+    }
+
+    async fn settle(
+        &self,
+        claims: &[(DestinationId, Uid, Token, Settlement)],
+        now: Timestamp,
+    ) -> Result<Vec<bool>, StoreError> {
+        deliver::settle(&self.writing, claims, now).await
+    }
+
+    async fn next_due(&self, destination: &DestinationId, now: Timestamp) -> Result<Option<Duration>, StoreError> {
+        deliver::next_due(&self.reading, destination, now).await
+    }
+
+    async fn lanes(
+        &self,
+        after: Option<(&DestinationId, &Uid)>,
+        owing_only: bool,
+        limit: u32,
+    ) -> Result<Vec<LaneView>, StoreError> {
+        read::lanes(&self.reading, after, owing_only, limit).await
+    }
+
+    async fn counts(&self) -> Result<Counts, StoreError> {
+        read::counts(&self.reading).await
+    }
+
+    async fn oldest_undelivered(
+        &self,
+        destination: &DestinationId,
+    ) -> Result<Option<(Timestamp, Shard, Position)>, StoreError> {
+        read::oldest_undelivered(&self.reading, destination).await
+    }
+}
