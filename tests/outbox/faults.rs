@@ -7,7 +7,7 @@ use std::{
 
 use trueup::{
     domain::Sequence,
-    ledger::{LaneState, Store as _},
+    ledger::LaneState,
     outbox::PERMANENT_REFUSAL,
 };
 

@@ -5,7 +5,7 @@ use std::{
     fmt::Debug,
     future::Future,
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -23,7 +23,7 @@ use trueup::{
         Billable, Clock, Deadline, DestinationId, Effective, Epoch, Era, InstallationId, Kind, SeededRandom, Shard,
         State, StateRow, SystemClock, Table, Tables, TenantName, Timestamp, Uid,
     },
-    ledger::{Draft, Installation, LaneView, MemoryStore, Outcome, Row, RowQuery, Store, Subject},
+    ledger::{self, Draft, Installation, LaneView, MemoryStore, Outcome, Row, RowQuery, Store, Subject},
     outbox::{Backoff, DeliveryMetrics, Destination, Limits, Parts, Relay},
     receiver::{EventView, Events, Receiver, ReceiverStore, ResourceView, Resources},
     sinks::{self, Sink, SinkConfig, signature::SigningKeys},
@@ -80,17 +80,27 @@ pub fn limits() -> Limits {
     }
 }
 
-/// A ledger in memory whose commits are signalled.
+/// A ledger whose commits are signalled.
 pub struct Ledger {
-    pub store: Arc<MemoryStore>,
+    pub store: Arc<dyn Store>,
     pub clock: Arc<dyn Clock>,
     epoch: Epoch,
     commits: watch::Sender<u64>,
 }
 
 impl Ledger {
+    /// In memory.
     pub async fn new() -> Self {
-        let store = Arc::new(MemoryStore::new(TABLES));
+        Self::over(Arc::new(MemoryStore::new(TABLES))).await
+    }
+
+    /// In a file.
+    pub async fn at(path: &Path) -> Self {
+        Self::over(ledger::open(&format!("sqlite:{}", path.display()), TABLES).unwrap()).await
+    }
+
+    async fn over(store: Arc<dyn Store>) -> Self {
+        store.migrate().await.unwrap();
         let installation =
             Installation { id: InstallationId::new("test"), cluster_uid: Uid::new("cluster"), era: Era::new(0) };
         store.installation(&installation).await.unwrap();
@@ -142,7 +152,7 @@ impl Ledger {
 
     pub fn relay(&self, seed: u64) -> Relay {
         let parts = Parts {
-            store: Arc::clone(&self.store) as Arc<dyn Store>,
+            store: Arc::clone(&self.store),
             clock: Arc::clone(&self.clock),
             random: Arc::new(SeededRandom::new(seed)),
             commits: self.commits.subscribe(),
