@@ -222,7 +222,7 @@ pub async fn parked_lanes_stay_parked_and_are_counted(lab: Lab) {
         settle(&lab, &claim, Settlement::Park { through, reason, error: "400\0".into() }).await;
     }
     lab.append(trueup::domain::Epoch::new(1), &[nth("a", 2, lab.now())]).await;
-    lab.pass(Duration::from_secs(86_400)).await;
+    lab.pass(Duration::from_hours(24)).await;
     assert_eq!(claim(&lab).await, []);
     assert_eq!(lab.store.next_due(&billing(), lab.now()).await.unwrap(), None);
     let counts = lab.store.counts().await.unwrap();

@@ -69,7 +69,7 @@ async fn a_server_that_is_killed_loses_nothing_that_was_answered() {
     let server = Arc::new(Postgres::start());
     let lab = Arc::new(Lab::at(server.database().await).await);
     let epoch = lab.lead().await;
-    let limits = AppenderLimits { deadline: Duration::from_secs(60), ..AppenderLimits::default() };
+    let limits = AppenderLimits { deadline: Duration::from_mins(1), ..AppenderLimits::default() };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let (appender, _task) = Appender::start(Arc::clone(&lab.store), SHARD, epoch, clock, limits);
 
@@ -103,7 +103,7 @@ async fn a_server_that_is_killed_loses_nothing_that_was_answered() {
     let mut answered = 0;
     for writer in writers {
         answered +=
-            tokio::time::timeout(Duration::from_secs(60), writer).await.expect("every writer is answered").unwrap();
+            tokio::time::timeout(Duration::from_mins(1), writer).await.expect("every writer is answered").unwrap();
     }
     assert_eq!(answered, 20 * 40, "the server came back in time, so all was appended");
     assert_eq!(lab.store.counts().await.unwrap().transitions, 20 * 40, "and each once");
