@@ -51,7 +51,9 @@ impl Cli {
             Command::Controller(args) => controller::run(args, stop).await?,
             Command::Crds(args) => crds::run(&args)?,
             Command::Mover(args) => return Ok(mover::run(args).await),
-            Command::Receiver(args) => receiver::run(args, stop).await.map_err(|error| Failure::usage(&error))?,
+            Command::Receiver(args) => {
+                receiver::run(args, stop).await.map_err(|error| Failure::new(&error, error.exit_code()))?
+            }
         }
         Ok(ExitCode::SUCCESS)
     }
