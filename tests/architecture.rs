@@ -1,5 +1,7 @@
 //! The rules between the modules, held by reading the source: who may use whom, and how long a file may be.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::{
     collections::BTreeMap,
     fs,

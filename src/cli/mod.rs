@@ -52,7 +52,7 @@ impl Cli {
             Command::Crds(args) => crds::run(&args)?,
             Command::Mover(args) => return Ok(mover::run(args).await),
             Command::Receiver(args) => {
-                receiver::run(args, stop).await.map_err(|error| Failure::new(&error, error.exit_code()))?
+                receiver::run(args, stop).await.map_err(|error| Failure::new(&error, error.exit_code()))?;
             }
         }
         Ok(ExitCode::SUCCESS)

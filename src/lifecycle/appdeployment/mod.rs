@@ -22,13 +22,13 @@ use crate::{
 };
 use rollout::Rollout;
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// The Deployment controller judges a rollout by its deadline; this much later Trueup does, should that one not answer.
 const JUDGEMENT: Duration = Duration::from_secs(30);
 
 /// How long pods may take to end before somebody is told.
-const STOPPING: Duration = Duration::from_secs(600);
+const STOPPING: Duration = Duration::from_mins(10);
 
 states! {
     /// Where an application stands.

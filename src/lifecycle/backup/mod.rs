@@ -20,10 +20,10 @@ use crate::{
     lifecycle::Reason,
 };
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// What a Job gets beyond the dump's own time, for pulling images and for storing the rest.
-const JOB_GRACE: Duration = Duration::from_secs(120);
+const JOB_GRACE: Duration = Duration::from_mins(2);
 
 states! {
     /// Where a backup stands.
@@ -413,7 +413,7 @@ fn outcome(job: &Child, seen: &Observed) -> Option<Outcome> {
         };
     }
     if tail.is_empty() {
-        tail = failed["message"].as_str().unwrap_or("The Job failed and did not say why.").to_owned();
+        tail.push_str(failed["message"].as_str().unwrap_or("The Job failed and did not say why."));
     }
     Some(Outcome::Failed { reason, tail, at })
 }

@@ -18,7 +18,7 @@ use crate::{
     lifecycle::{ChildKind, Membership},
 };
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 states! {
     /// Where a tenant stands.
