@@ -35,6 +35,11 @@ impl Failure {
         self.line.is_empty()
     }
 
+    /// Whatever a part of the program has judged itself.
+    pub fn new(what: &impl fmt::Display, code: u8) -> Self {
+        Self { line: what.to_string(), code }
+    }
+
     /// The exit code.
     pub fn code(&self) -> u8 {
         self.code

@@ -7,6 +7,7 @@ mod crds;
 mod describe;
 mod failure;
 mod history;
+mod mover;
 mod outbox;
 mod reading;
 pub mod receiver;
@@ -15,6 +16,8 @@ mod text;
 mod when;
 
 pub use failure::Failure;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
@@ -43,6 +46,8 @@ pub enum Command {
     Controller(controller::Args),
     /// Print the custom resource definitions.
     Crds(crds::Args),
+    /// Store a dump, or remove one. Runs within a backup's Job.
+    Mover(mover::MoverArgs),
     /// Run the reference billing receiver.
     Receiver(receiver::Args),
     /// Show what happened to a resource.
@@ -57,7 +62,7 @@ impl Command {
     /// What is logged when nobody says: whoever asks a question wants the answer alone.
     const fn default_log(&self) -> &'static str {
         match self {
-            Self::Controller(_) | Self::Receiver(_) => "info",
+            Self::Controller(_) | Self::Mover(_) | Self::Receiver(_) => "info",
             _ => "error",
         }
     }
@@ -65,15 +70,19 @@ impl Command {
 
 impl Cli {
     /// Does what was asked, until it is done or `stop` is cancelled.
-    pub async fn run(self, stop: CancellationToken) -> Result<(), Failure> {
+    pub async fn run(self, stop: CancellationToken) -> Result<ExitCode, Failure> {
         init_logs(self.log_format, self.log.as_deref().unwrap_or(self.command.default_log()));
         match self.command {
-            Command::Controller(args) => controller::run(args, stop).await,
-            Command::Crds(args) => crds::run(&args),
-            Command::Receiver(args) => receiver::run(args, stop).await.map_err(|error| Failure::usage(&error)),
-            Command::History(args) => history::run(args).await,
-            Command::Audit(args) => audit::run(args).await,
-            Command::Outbox(args) => outbox::run(args).await,
+            Command::Controller(args) => controller::run(args, stop).await?,
+            Command::Crds(args) => crds::run(&args)?,
+            Command::Mover(args) => return Ok(mover::run(args).await),
+            Command::Receiver(args) => {
+                receiver::run(args, stop).await.map_err(|error| Failure::new(&error, error.exit_code()))?;
+            }
+            Command::History(args) => history::run(args).await?,
+            Command::Audit(args) => audit::run(args).await?,
+            Command::Outbox(args) => outbox::run(args).await?,
         }
+        Ok(ExitCode::SUCCESS)
     }
 }
