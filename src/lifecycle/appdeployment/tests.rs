@@ -18,15 +18,15 @@ fn spec(more: Value) -> AppDeploymentSpec {
     serde_json::from_value(spec).unwrap()
 }
 
-fn acme() -> Option<Membership> {
-    Some(Membership {
+fn acme() -> Membership {
+    Membership {
         tenant: TenantName::new("acme"),
         account: "acct".into(),
         plan: "small".into(),
         suspended: false,
         ending: false,
         restricted: false,
-    })
+    }
 }
 
 /// The Deployment that Trueup would have applied, with the status that Kubernetes gave it.
@@ -55,10 +55,10 @@ fn in_state(state: AppState, replicas: u32) -> Head {
 }
 
 fn seen(children: Vec<Child>) -> Observed {
-    Observed { member: acme(), children, pods: vec![] }
+    Observed { member: Some(acme()), children, pods: vec![] }
 }
 
-fn ready<'a>(plan: &'a Plan<AppDeploymentStatus>) -> (&'a str, &'a str, &'a str) {
+fn ready(plan: &Plan<AppDeploymentStatus>) -> (&str, &str, &str) {
     let found = plan.status.conditions.iter().find(|condition| condition.type_ == "Ready").unwrap();
     (&found.status, &found.reason, &found.message)
 }
@@ -179,7 +179,7 @@ fn another_account_is_told_to_billing_though_nothing_else_changed() {
     let status = json!({ "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2, "conditions": [progressing("NewReplicaSetAvailable", 9)] });
     let mut seen = seen(vec![deployed(&app, status)]);
     assert!(decide(&app, &seen, Some(&in_state(AppState::Available, 2)), NOW).is_settled());
-    seen.member = acme().map(|member| Membership { account: "other".into(), ..member });
+    seen.member = Some(Membership { account: "other".into(), ..acme() });
     let change = decide(&app, &seen, Some(&in_state(AppState::Available, 2)), NOW).transition.unwrap();
     assert_eq!((change.to.as_str(), change.reason), ("Available", reasons::REASSIGNED));
 }
