@@ -1,11 +1,12 @@
 //! What only a server shows: a leader that is stopped, and a server that is killed.
 
-use std::{sync::Arc, time::Duration};
+use std::{sync::Arc, task::Poll, time::Duration};
 
-use sqlx::{Connection, PgConnection, Row as _, postgres::PgConnectOptions, query};
+use futures::FutureExt;
+use sqlx::{Connection, PgConnection, postgres::PgConnectOptions, query};
 use trueup::{
     domain::{Clock, Epoch, SystemClock},
-    ledger::{Appender, AppenderError, AppenderLimits, Outcome},
+    ledger::{AppendError, Appender, AppenderError, AppenderLimits, Outcome, StoreError},
 };
 
 use crate::{
@@ -47,21 +48,30 @@ async fn a_takeover_ends_no_session_of_somebody_else() {
 }
 
 #[tokio::test]
-async fn an_appender_that_stops_in_a_transaction_is_ended_by_the_server() {
+async fn a_leader_that_stops_in_a_transaction_loses_the_shard_by_itself() {
     let url = Postgres::shared().database().await;
     let lab = Lab::at(url.clone()).await;
     let epoch = lab.lead().await;
-    lab.stream(epoch, "a", 1).await;
-    let mut connection = PgConnection::connect(&url).await.unwrap();
-    // The session that just appended is idle in its pool: what it was told to do stands in its settings, which nobody
-    // else can read. But a copy made the same way can be asked.
-    let settings = query("SELECT application_name FROM pg_stat_activity WHERE datname = current_database()")
-        .fetch_all(&mut connection)
-        .await
-        .unwrap();
-    let names: Vec<String> = settings.iter().map(|row| row.get(0)).collect();
-    assert!(names.iter().any(|name| name == "trueup append"), "{names:?}");
-    assert!(names.iter().all(|name| name.is_empty() || name.starts_with("trueup ")), "{names:?}");
+    let mut watcher = PgConnection::connect(&url).await.unwrap();
+    let mut is_free = async || {
+        let free = query("SELECT 1 FROM shard FOR UPDATE SKIP LOCKED").fetch_optional(&mut watcher).await.unwrap();
+        free.is_some()
+    };
+    let batch: Vec<_> = (0..500).map(|n| nth(&format!("s{n}"), 0, START)).collect();
+    let mut appending = lab.store.append(SHARD, epoch, START, &batch);
+    // It goes on until it has the lock, and then never again, as a process that was sent SIGSTOP.
+    while is_free().await {
+        let polled = std::future::poll_fn(|context| Poll::Ready(appending.poll_unpin(context))).await;
+        assert!(polled.is_pending(), "it finished before it could be stopped: {polled:?}");
+    }
+    let clock = SystemClock::default();
+    while !is_free().await {
+        assert!(clock.monotonic() < Duration::from_secs(10), "the shard is still locked");
+        tokio::task::yield_now().await;
+    }
+    let refused = appending.await;
+    assert!(matches!(refused, Err(AppendError::NotCommitted(StoreError::Unavailable { .. }))), "{refused:?}");
+    assert_eq!(lab.store.counts().await.unwrap().transitions, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
