@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn quantities_read_as_people_write_them() {
         let of = |replicas, cpu_millicores, memory_bytes, storage_bytes| {
-            billable(Billable { replicas, cpu_millicores, memory_bytes, storage_bytes })
+            billable(Billable { cpu_millicores, memory_bytes, replicas, storage_bytes })
         };
         assert_eq!(of(0, 0, 0, 0), "nothing");
         assert_eq!(of(2, 200, 256 << 20, 0), "2 × 100m / 128Mi");
