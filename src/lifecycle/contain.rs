@@ -30,12 +30,14 @@ fn object_inside(wanted: &Map<String, Value>, seen: &Map<String, Value>, quantit
         let quantities = quantities || QUANTITY_MAPS.contains(&key.as_str());
         match seen.get(key) {
             Some(found) => inside(value, found, quantities),
-            // The API server leaves out what is empty.
+            // The API server leaves out what is empty. `false` is not: left out, it may as well mean true.
             None => match value {
                 Value::Null => true,
                 Value::Object(map) => map.is_empty(),
                 Value::Array(list) => list.is_empty(),
-                _ => false,
+                Value::String(text) => text.is_empty(),
+                Value::Number(number) => number.as_i64() == Some(0),
+                Value::Bool(_) => false,
             },
         }
     })
@@ -55,13 +57,14 @@ mod tests {
     #[test]
     fn what_others_added_is_no_difference() {
         assert!(contained(&json!({"a": {"b": 1}}), &json!({"a": {"b": 1, "default": 2}, "c": 3})));
-        assert!(contained(&json!({"a": [], "b": {}, "c": null}), &json!({})));
+        assert!(contained(&json!({"a": [], "b": {}, "c": null, "d": "", "e": 0}), &json!({})));
     }
 
     #[test]
     fn a_changed_value_a_missing_one_and_a_list_of_another_length_are_differences() {
         assert!(!contained(&json!({"a": 1}), &json!({"a": 2})));
-        assert!(!contained(&json!({"a": 0}), &json!({})));
+        assert!(!contained(&json!({"a": 1}), &json!({})));
+        assert!(!contained(&json!({"a": false}), &json!({})));
         assert!(!contained(&json!({"a": [1]}), &json!({"a": [1, 2]})));
     }
 
