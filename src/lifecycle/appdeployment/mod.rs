@@ -6,7 +6,7 @@ mod rollout;
 
 pub use pods::PodView;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     Child, ChildKind, Finalizer, Membership, Object, Plan, Transition, Verdict,
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     api::{AppDeploymentSpec, AppDeploymentStatus, label},
-    domain::{Billable, Deadline, Effective, Head, Kind, Timestamp},
+    domain::{Billable, Deadline, Effective, Head, Kind, Timestamp, Uid},
 };
 use rollout::Rollout;
 
@@ -52,6 +52,8 @@ pub struct Observed {
     pub member: Option<Membership>,
     /// Its Deployment and Service, or what has their names.
     pub children: Vec<Child>,
+    /// Other applications that are still there and whose marks some of the children carry.
+    pub others: BTreeSet<Uid>,
     /// Its pods.
     pub pods: Vec<PodView>,
 }
@@ -113,7 +115,7 @@ fn begin(
         let verdict = Verdict::stalled("NoTenant", message);
         return Plan { finalizer: Finalizer::Keep, status: status(app, seen, None, &verdict, now), ..blank };
     }
-    let difference = compare(owner(app), vec![], &seen.children);
+    let difference = compare(owner(app, seen), vec![], &seen.children);
     let verdict = Verdict::unknown(reasons::CREATED.word, "Trueup has seen the application and begins.");
     Plan {
         transition: Some(steps::open(TABLE.initial(), app.created, now, difference.adopted_from)),
@@ -132,14 +134,17 @@ fn run(
 ) -> Plan<AppDeploymentStatus> {
     let suspended = app.spec.suspend || seen.member.as_ref().is_some_and(|member| member.suspended);
     let replicas = if suspended { 0 } else { app.spec.replicas };
-    let difference = compare(owner(app), desired::children(app, replicas, owner(app)), &seen.children);
+    let difference = compare(owner(app, seen), desired::children(app, replicas, owner(app, seen)), &seen.children);
     let applied = difference.apply.is_empty() && difference.terminating.is_empty();
-    let deployment = seen.child(ChildKind::Deployment).filter(|child| owner(app).made(child));
-    let rollout = rollout::of(deployment.filter(|_| applied), replicas);
+    let deployment = seen.child(ChildKind::Deployment).filter(|child| owner(app, seen).made(child));
+    // While Trueup may not touch it, what runs is judged by what somebody else made of it.
+    let own = deployment.and_then(|found| i32::try_from(found.body["spec"]["replicas"].as_i64()?).ok());
+    let aim = own.filter(|_| app.paused).unwrap_or(replicas);
+    let rollout = rollout::of(deployment.filter(|_| applied || app.paused), aim);
     // Nobody knows yet what is available: what was billed goes on, unless nothing is wanted any more.
     let billable = match rollout {
         Rollout::Unknown if replicas > 0 => head.billable,
-        _ => billable(app.spec, replicas, rollout.available()),
+        _ => billable(app.spec, replicas, rollout.available().min(aim)),
     };
     let patience = Duration::from_secs(u64::try_from(app.spec.progress_deadline_seconds).unwrap_or(0));
     let deadline = due(&TABLE, head, patience, now);
@@ -167,12 +172,13 @@ fn run(
     } else {
         verdict(seen, head, &rollout, deadline, suspended)
     };
+    let look_again = difference.look_again(deadline.look_again());
     Plan {
         status: status(app, seen, Some(head), &verdict, now),
         apply: if difference.foreign.is_empty() { difference.apply } else { vec![] },
         delete: difference.surplus,
         transition,
-        look_again: deadline.look_again(),
+        look_again,
         ..blank
     }
 }
@@ -199,7 +205,7 @@ fn next_state(
             _ => None,
         };
     }
-    let changed = head.generation != app.generation;
+    let changed = head.generation != app.generation && !app.paused;
     match (state, rollout) {
         (_, Rollout::Unknown) if !changed => None,
         (Pending, Rollout::Unknown) => None,
@@ -289,7 +295,7 @@ fn terminate(
             return Plan { transition: Some(change), status: show(&working), ..blank };
         }
     }
-    let own: Vec<&Child> = seen.children.iter().filter(|child| owner(app).made(child)).collect();
+    let own: Vec<&Child> = seen.children.iter().filter(|child| owner(app, seen).made(child)).collect();
     if own.is_empty() && seen.pods.is_empty() {
         let effective = Effective::observed(head.effective_at, now);
         let change = steps::change(AppState::Deleted, reasons::DELETED, effective, Billable::ZERO);
@@ -329,8 +335,8 @@ fn billable(spec: &AppDeploymentSpec, wanted: i32, available: i32) -> Billable {
     }
 }
 
-fn owner<'a>(app: &'a Object<'_, AppDeploymentSpec>) -> Owner<'a> {
-    Owner { label: label::APP, name: &app.name, uid: &app.uid }
+fn owner<'a>(app: &'a Object<'_, AppDeploymentSpec>, seen: &'a Observed) -> Owner<'a> {
+    Owner { label: label::APP, name: &app.name, uid: &app.uid, others: &seen.others }
 }
 
 fn status(

@@ -2,7 +2,7 @@
 
 mod desired;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     Child, Finalizer, Object, ObjectKey, Plan, Transition, Verdict,
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     api::{NamespaceStatus, TenantSpec, TenantStatus, label},
-    domain::{Billable, Deadline, Effective, Head, Kind, Timestamp},
+    domain::{Billable, Deadline, Effective, Head, Kind, Timestamp, Uid},
     lifecycle::{ChildKind, Membership},
 };
 
@@ -42,6 +42,8 @@ states! {
 pub struct Observed {
     /// Namespaces that carry the tenant's name, those that have the names it wants, and what Trueup made in them.
     pub children: Vec<Child>,
+    /// Other tenants that are still there and whose marks some of the children carry.
+    pub others: BTreeSet<Uid>,
 }
 
 /// What a Tenant does next. Pure: the same inputs always give the same plan.
@@ -51,7 +53,7 @@ pub fn decide(
     head: Option<&Head>,
     now: Timestamp,
 ) -> Plan<TenantStatus> {
-    let owner = Owner { label: label::TENANT, name: &tenant.name, uid: &tenant.uid };
+    let owner = Owner { label: label::TENANT, name: &tenant.name, uid: &tenant.uid, others: &seen.others };
     let difference = compare(owner, desired::children(tenant, owner, seen), &seen.children);
     let blank = Plan {
         finalizer: if tenant.has_finalizer { Finalizer::Keep } else { Finalizer::Add },
@@ -157,14 +159,20 @@ fn provision(
     } else {
         Verdict::ready(reasons::PROVISIONED.word, reasons::PROVISIONED.sentence)
     };
-    // A namespace taken out of the spec goes, with all that is in it, unless the tenant is protected.
-    let delete = if tenant.spec.deletion.protect { vec![] } else { difference.surplus.clone() };
+    // A namespace taken out of the spec goes, with all that is in it, unless the tenant is protected. Rights and limits
+    // that are taken out of a namespace go in any case: protection is for data.
+    let stays = |name: &String| {
+        tenant.spec.namespaces.iter().any(|it| *name == desired::namespace_name(&tenant.name, &it.name))
+    };
+    let goes = |key: &&ObjectKey| key.namespace.as_ref().map_or(!tenant.spec.deletion.protect, stays);
+    let delete = difference.surplus.iter().filter(goes).cloned().collect();
+    let look_again = if complete { None } else { difference.look_again(deadline.look_again()) };
     Plan {
         status: status(tenant, seen, &difference, Some(head), &verdict, now),
         apply: difference.apply,
         delete,
         transition,
-        look_again: if complete { None } else { deadline.look_again() },
+        look_again,
         ..blank
     }
 }
@@ -206,8 +214,8 @@ fn terminate(
             ..blank
         };
     }
-    let owner = Owner { label: label::TENANT, name: &tenant.name, uid: &tenant.uid };
-    let own: Vec<&Child> = namespaces(seen).filter(|child| owner.made(child)).collect();
+    let owner = Owner { label: label::TENANT, name: &tenant.name, uid: &tenant.uid, others: &seen.others };
+    let own: Vec<&Child> = namespaces(seen).filter(|child| owner.may_delete(child)).collect();
     if own.is_empty() {
         let verdict = Verdict::in_progress("Terminating", reasons::DELETED.sentence);
         let effective = Effective::observed(head.effective_at, now);
