@@ -6,5 +6,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, missing_docs, reason = "this is a test")]
 
 mod apps;
+mod input;
 mod support;
 mod tenants;
