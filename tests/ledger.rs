@@ -1,6 +1,7 @@
 //! The ledger's conformance suite: one set of cases, run on every store; and what only some of them can show.
 
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "all of it is a test")]
 
 mod support;
 

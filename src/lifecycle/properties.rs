@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     api::{AppDeploymentSpec, BackupSpec, TenantSpec, label},
-    domain::{Billable, Ended, Head, Kind, Table, TenantName, Timestamp},
+    domain::{Billable, Ended, Failure, FailureReason, Head, Kind, Table, TenantName, Timestamp},
 };
 
 /// Decides and carries out until nothing is left to do. No kind needs more than a handful of looks.
@@ -64,12 +64,25 @@ struct Situation {
     finalizer: bool,
     paused: bool,
     member: Option<bool>,
+    ending: bool,
 }
 
 impl Situation {
     fn any() -> impl Strategy<Value = Self> {
-        (any::<bool>(), any::<bool>(), proptest::bool::weighted(0.1), proptest::option::weighted(0.9, any::<bool>()))
-            .prop_map(|(deleting, finalizer, paused, member)| Self { deleting, finalizer, paused, member })
+        (
+            any::<bool>(),
+            any::<bool>(),
+            proptest::bool::weighted(0.1),
+            proptest::option::weighted(0.9, any::<bool>()),
+            proptest::bool::weighted(0.1),
+        )
+            .prop_map(|(deleting, finalizer, paused, member, ending)| Self {
+                deleting,
+                finalizer,
+                paused,
+                member,
+                ending,
+            })
     }
 
     fn object<'a, S>(&self, spec: &'a S, name: &str, namespace: Option<&str>, has_finalizer: bool) -> Object<'a, S> {
@@ -87,6 +100,8 @@ impl Situation {
             account: "acct".into(),
             plan: "small".into(),
             suspended,
+            ending: self.ending,
+            restricted: false,
         })
     }
 }
@@ -198,9 +213,9 @@ proptest! {
                 }
                 if let Some(said) = said {
                     let message = match said {
-                        "stored" => backup::tests::sealed().to_text(),
-                        "removed" => Ended::Removed.to_text(),
-                        "failed" => Ended::Failed { reason: "DumpFailed".into(), message: "no".into() }.to_text(),
+                        "stored" => Ended::Sealed(backup::tests::sealed()).to_message(),
+                        "removed" => Ended::Forgotten(1).to_message(),
+                        "failed" => Ended::Failed(Failure { reason: FailureReason::DumpFailed, message: "no".into() }).to_message(),
                         other => other.to_owned(),
                     };
                     ends.push(backup::ContainerEnd {

@@ -8,6 +8,8 @@ pub mod signature;
 mod tls;
 pub mod webhook;
 
+pub(crate) use tls::client_config;
+
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
@@ -28,8 +30,11 @@ pub struct SinkType {
     /// Its name in a configuration.
     pub name: &'static str,
     /// Makes one.
-    pub build: fn(&SinkConfig, Arc<dyn Clock>) -> Result<Arc<dyn Sink>, ConfigFault>,
+    pub build: Build,
 }
+
+/// Makes a sink of one type from a configuration.
+pub type Build = fn(&SinkConfig, Arc<dyn Clock>) -> Result<Arc<dyn Sink>, ConfigFault>;
 
 impl fmt::Debug for SinkType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -18,7 +18,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 const ROLE: &str = "ledger";
 
 /// Starting takes a second; a loaded machine, more.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// One running server.
 pub struct Postgres {

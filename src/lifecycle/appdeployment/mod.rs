@@ -3,6 +3,8 @@
 mod desired;
 mod pods;
 mod rollout;
+#[cfg(test)]
+mod tests;
 
 pub use pods::PodView;
 
@@ -22,7 +24,13 @@ use crate::{
 };
 use rollout::Rollout;
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// The Deployment controller judges a rollout by its deadline; this much later Trueup does, should that one not answer.
+const JUDGEMENT: Duration = Duration::from_secs(30);
+
+/// How long pods may take to end before somebody is told.
+const STOPPING: Duration = Duration::from_mins(10);
 
 states! {
     /// Where an application stands.
@@ -134,7 +142,9 @@ fn run(
 ) -> Plan<AppDeploymentStatus> {
     let suspended = app.spec.suspend || seen.member.as_ref().is_some_and(|member| member.suspended);
     let replicas = if suspended { 0 } else { app.spec.replicas };
-    let difference = compare(owner(app, seen), desired::children(app, replicas, owner(app, seen)), &seen.children);
+    let restricted = seen.member.as_ref().is_some_and(|member| member.restricted);
+    let wanted = desired::children(app, replicas, restricted, owner(app, seen));
+    let difference = compare(owner(app, seen), wanted, &seen.children);
     let applied = difference.apply.is_empty() && difference.terminating.is_empty();
     let deployment = seen.child(ChildKind::Deployment).filter(|child| owner(app, seen).made(child));
     // While Trueup may not touch it, what runs is judged by what somebody else made of it.
@@ -147,9 +157,11 @@ fn run(
         _ => billable(app.spec, replicas, rollout.available().min(aim)),
     };
     let patience = Duration::from_secs(u64::try_from(app.spec.progress_deadline_seconds).unwrap_or(0));
-    let deadline = due(&TABLE, head, patience, now);
+    let deadline = due(&TABLE, &moved(head, &rollout), patience + JUDGEMENT, now);
 
-    let transition = if difference.foreign.is_empty() {
+    // In a namespace that is going, pods go before the application does: that is no fault of it, and nothing can be made.
+    let ending = seen.member.as_ref().is_some_and(|member| member.ending);
+    let transition = if difference.foreign.is_empty() && !ending {
         next_state(app, seen, head, now, &rollout, deadline, suspended, billable)
             .or_else(|| steps::restate(head, seen.member.as_ref(), billable, now))
     } else {
@@ -167,15 +179,17 @@ fn run(
             "NoTenant",
             "the namespace belongs to no tenant any more; label it again, or delete the application",
         )
+    } else if ending {
+        Verdict::in_progress("NamespaceTerminating", "The namespace is being deleted, and the application with it.")
     } else if app.paused && !applied {
         Verdict::not_ready("Paused", "What runs differs from what was asked, and Trueup may not touch it.")
     } else {
-        verdict(seen, head, &rollout, deadline, suspended)
+        verdict(app, seen, head, &rollout, deadline, suspended, now)
     };
-    let look_again = difference.look_again(deadline.look_again());
+    let look_again = difference.look_again(deadline.look_again().or_else(|| suspended.then_some(STOPPING)));
     Plan {
         status: status(app, seen, Some(head), &verdict, now),
-        apply: if difference.foreign.is_empty() { difference.apply } else { vec![] },
+        apply: if difference.foreign.is_empty() && !ending { difference.apply } else { vec![] },
         delete: difference.surplus,
         transition,
         look_again,
@@ -216,6 +230,8 @@ fn next_state(
             let reason = if state == Failed { reasons::RECOVERED } else { reasons::ROLLED_OUT };
             to(Available, reason, steps::when(latest(*since, seen), head, now))
         }
+        // Zero pods were asked for, and that is how many there are.
+        (Progressing | Failed | Degraded, Rollout::Stopped) => to(Available, reasons::ROLLED_OUT, observed),
         (Degraded, Rollout::Complete { .. }) => {
             to(Available, reasons::RECOVERED, steps::when(pods::last_ready(&seen.pods), head, now))
         }
@@ -229,7 +245,7 @@ fn next_state(
         (Available, Rollout::Short { since, .. }) => {
             to(Degraded, reasons::PODS_UNAVAILABLE, steps::when(*since, head, now))
         }
-        (Available, Rollout::Underway { available, wanted } | Rollout::Exceeded { available, wanted, .. })
+        (Available, Rollout::Underway { available, wanted, .. } | Rollout::Exceeded { available, wanted, .. })
             if available < wanted =>
         {
             to(Degraded, reasons::PODS_UNAVAILABLE, observed)
@@ -238,11 +254,25 @@ fn next_state(
     }
 }
 
+/// The head as deadlines count it: a rollout that comes further is given its time anew.
+fn moved(head: &Head, rollout: &Rollout) -> Head {
+    let entered_at = rollout.moved().map_or(head.entered_at, |moved| moved.max(head.entered_at));
+    Head { entered_at, ..head.clone() }
+}
+
 fn latest(reported: Option<Timestamp>, seen: &Observed) -> Option<Timestamp> {
     reported.max(pods::last_ready(&seen.pods))
 }
 
-fn verdict(seen: &Observed, head: &Head, rollout: &Rollout, deadline: Due, suspended: bool) -> Verdict {
+fn verdict(
+    app: &Object<'_, AppDeploymentSpec>,
+    seen: &Observed,
+    head: &Head,
+    rollout: &Rollout,
+    deadline: Due,
+    suspended: bool,
+    now: Timestamp,
+) -> Verdict {
     let blocker = pods::blocker(&seen.pods).or_else(|| rollout.blocker());
     let explain = |text: String| match &blocker {
         Some(blocker) => format!("{text}: {blocker}"),
@@ -254,13 +284,17 @@ fn verdict(seen: &Observed, head: &Head, rollout: &Rollout, deadline: Due, suspe
             format!("the ledger says {}, which this version does not know; upgrade Trueup", head.state),
         ),
         Some(AppState::Suspended) if suspended => Verdict::ready(reasons::SUSPENDED.word, reasons::SUSPENDED.sentence),
-        Some(AppState::Available) if matches!(rollout, Rollout::Complete { .. }) && !suspended => {
+        Some(AppState::Available) if matches!(rollout, Rollout::Complete { .. } | Rollout::Stopped) && !suspended => {
             Verdict::ready(reasons::ROLLED_OUT.word, reasons::ROLLED_OUT.sentence)
         }
         Some(AppState::Failed) => Verdict::stalled(
             reasons::PROGRESS_DEADLINE_EXCEEDED.word,
             explain("The rollout made no progress within its deadline".into()),
         ),
+        _ if suspended && app.shown_for("Reconciling", "True", now) > STOPPING => {
+            let left: Vec<&str> = seen.pods.iter().map(|pod| pod.name.as_str()).collect();
+            Verdict::stalled("Stopping", format!("pods do not end: {}; look at their nodes", left.join(", ")))
+        }
         _ if suspended => Verdict::in_progress("Stopping", "Waiting for the pods to end."),
         Some(state) => {
             let text = explain(format!("{} of {} pods are available", rollout.available(), rollout.wanted()));

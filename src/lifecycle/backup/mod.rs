@@ -20,10 +20,10 @@ use crate::{
     lifecycle::Reason,
 };
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// What a Job gets beyond the dump's own time, for pulling images and for storing the rest.
-const JOB_GRACE: Duration = Duration::from_secs(120);
+const JOB_GRACE: Duration = Duration::from_mins(2);
 
 states! {
     /// Where a backup stands.
@@ -166,6 +166,9 @@ fn claim(
         Some(RepositoryView { trouble: Some(trouble), .. }) => {
             Some(format!("BackupRepository {}: {trouble}", backup.spec.repository_ref.name))
         }
+        Some(_) if seen.member.as_ref().is_some_and(|member| member.ending) => {
+            Some("the namespace is being deleted".into())
+        }
         Some(_) if backup.paused => Some("Trueup may not start a Job for this backup".into()),
         Some(_) => None,
     };
@@ -205,7 +208,7 @@ fn run(
     let ended = job.and_then(|job| outcome(job, seen));
     let transition = match &ended {
         Some(Outcome::Sealed { manifest, at }) => Some(Transition {
-            evidence: Some(manifest.to_text()),
+            evidence: Some(Ended::Sealed((**manifest).clone()).to_message()),
             ..steps::change(
                 BackupState::Completed,
                 reasons::BACKUP_SEALED,
@@ -237,7 +240,8 @@ fn run(
         None => steps::restate(head, seen.member.as_ref(), Billable::ZERO, now),
     };
     let mut apply = vec![];
-    if let (None, None, Some(repository)) = (job, &ended, &seen.repository) {
+    let ending = seen.member.as_ref().is_some_and(|member| member.ending);
+    if let (None, None, Some(repository), false) = (job, &ended, &seen.repository, ending) {
         apply.push(desired::backup_job(backup, owner(backup), repository, &seen.mover_image, &name, head.entered));
     }
     let verdict = Verdict::in_progress("Running", format!("Job {name} dumps and stores."));
@@ -377,10 +381,10 @@ fn outcome(job: &Child, seen: &Observed) -> Option<Outcome> {
     if let Some(complete) = condition("Complete") {
         let at = mover.and_then(|end| end.finished_at).or_else(|| time(&complete["lastTransitionTime"]));
         return Some(match mover.map(|end| Manifest::parse(&end.message)) {
-            Some(Ok(Ended::Stored(manifest))) => Outcome::Sealed { manifest: Box::new(manifest), at },
-            Some(Ok(Ended::Removed)) => Outcome::Removed { at },
-            Some(Ok(Ended::Failed { message, .. })) => {
-                Outcome::Failed { reason: reasons::BACKUP_FAILED, tail: message, at }
+            Some(Ok(Ended::Sealed(manifest))) => Outcome::Sealed { manifest: Box::new(manifest), at },
+            Some(Ok(Ended::Forgotten(_))) => Outcome::Removed { at },
+            Some(Ok(Ended::Failed(failure))) => {
+                Outcome::Failed { reason: reasons::BACKUP_FAILED, tail: failure.to_string(), at }
             }
             Some(Err(error)) => Outcome::Failed { reason: reasons::BACKUP_FAILED, tail: error.to_string(), at },
             None => Outcome::Failed {
@@ -403,7 +407,7 @@ fn outcome(job: &Child, seen: &Observed) -> Option<Outcome> {
         tail = format!("The dump ended with exit code {} ({}): {}", dump.exit_code, dump.reason, dump.message.trim());
     } else if let Some(mover) = mover {
         tail = match Manifest::parse(&mover.message) {
-            Ok(Ended::Failed { message, .. }) => message,
+            Ok(Ended::Failed(failure)) => failure.to_string(),
             _ => format!(
                 "The mover ended with exit code {} ({}): {}",
                 mover.exit_code,
@@ -413,7 +417,7 @@ fn outcome(job: &Child, seen: &Observed) -> Option<Outcome> {
         };
     }
     if tail.is_empty() {
-        tail = failed["message"].as_str().unwrap_or("The Job failed and did not say why.").to_owned();
+        tail.push_str(failed["message"].as_str().unwrap_or("The Job failed and did not say why."));
     }
     Some(Outcome::Failed { reason, tail, at })
 }
@@ -455,11 +459,11 @@ fn status(
 fn artifact(manifest: &Manifest) -> Artifact {
     Artifact {
         snapshot_id: manifest.snapshot_id.clone(),
-        short_id: manifest.snapshot_id.chars().take(8).collect(),
+        short_id: manifest.short_id().to_owned(),
         file: manifest.file.clone(),
         size_bytes: i64::try_from(manifest.size_bytes).unwrap_or(i64::MAX),
         size: for_people(manifest.size_bytes),
-        sha256: manifest.sha256.clone(),
+        sha256: manifest.sha256.to_string(),
         dump_tool: manifest.dump_tool.clone(),
         repository_tool: manifest.repository_tool.clone(),
         completed_at: manifest.completed_at.to_string(),
@@ -478,27 +482,4 @@ fn for_people(bytes: u64) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use super::*;
-
-    pub(in crate::lifecycle) fn sealed() -> Manifest {
-        let at = Timestamp::from_micros(1_799_999_999_000_000);
-        Manifest {
-            snapshot_id: "ab".repeat(32),
-            file: "shop.sql".into(),
-            size_bytes: 12_345,
-            sha256: "cd".repeat(32),
-            dump_tool: "pg_dump (PostgreSQL) 15".into(),
-            repository_tool: "restic 0.14.0".into(),
-            started_at: at,
-            completed_at: at,
-        }
-    }
-
-    #[test]
-    fn lengths_read_well() {
-        assert_eq!(for_people(999), "999 B");
-        assert_eq!(for_people(12_345), "12.1 KiB");
-        assert_eq!(for_people(5 * 1024 * 1024 * 1024), "5.0 GiB");
-    }
-}
+pub(super) mod tests;

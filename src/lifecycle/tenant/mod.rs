@@ -13,12 +13,12 @@ use super::{
     steps,
 };
 use crate::{
-    api::{NamespaceStatus, TenantSpec, TenantStatus, label},
+    api::{NamespaceStatus, PodSecurity, TenantSpec, TenantStatus, label},
     domain::{Billable, Deadline, Effective, Head, Kind, Timestamp, Uid},
     lifecycle::{ChildKind, Membership},
 };
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 states! {
     /// Where a tenant stands.
@@ -159,13 +159,7 @@ fn provision(
     } else {
         Verdict::ready(reasons::PROVISIONED.word, reasons::PROVISIONED.sentence)
     };
-    // A namespace taken out of the spec goes, with all that is in it, unless the tenant is protected. Rights and limits
-    // that are taken out of a namespace go in any case: protection is for data.
-    let stays = |name: &String| {
-        tenant.spec.namespaces.iter().any(|it| *name == desired::namespace_name(&tenant.name, &it.name))
-    };
-    let goes = |key: &&ObjectKey| key.namespace.as_ref().map_or(!tenant.spec.deletion.protect, stays);
-    let delete = difference.surplus.iter().filter(goes).cloned().collect();
+    let delete = surplus(tenant, &difference);
     let look_again = if complete { None } else { difference.look_again(deadline.look_again()) };
     Plan {
         status: status(tenant, seen, &difference, Some(head), &verdict, now),
@@ -175,6 +169,19 @@ fn provision(
         look_again,
         ..blank
     }
+}
+
+/// What is not wanted any more. A namespace taken out of the spec goes with all that is in it, unless the tenant is
+/// protected; what grants or limits within the others goes in any case.
+fn surplus(tenant: &Object<'_, TenantSpec>, difference: &Difference) -> Vec<ObjectKey> {
+    let listed = |name: &str| {
+        tenant.spec.namespaces.iter().any(|namespace| desired::namespace_name(&tenant.name, &namespace.name) == name)
+    };
+    let goes = |key: &&ObjectKey| match &key.namespace {
+        None => !tenant.spec.deletion.protect,
+        Some(namespace) => listed(namespace),
+    };
+    difference.surplus.iter().filter(goes).cloned().collect()
 }
 
 /// Deletes the namespaces, waits until they are gone, closes the stream, lets go.
@@ -248,6 +255,8 @@ pub fn membership(tenant: &Object<'_, TenantSpec>) -> Membership {
         account: tenant.spec.billing.account.clone(),
         plan: tenant.spec.plan.clone(),
         suspended: tenant.spec.suspend || tenant.deleting_since.is_some(),
+        ending: tenant.deleting_since.is_some(),
+        restricted: tenant.spec.pod_security == PodSecurity::Restricted,
     }
 }
 
