@@ -7,7 +7,9 @@
 
 mod apps;
 mod conditions;
+mod crash;
 mod input;
+mod leadership;
 mod settled;
 mod support;
 mod tenants;

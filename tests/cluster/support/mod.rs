@@ -47,6 +47,11 @@ where
     }
 }
 
+/// Lets a little time pass: part of a script whose seed decides when things happen, never of waiting for something.
+pub async fn moment(span: Duration) {
+    tokio::time::sleep(span).await;
+}
+
 /// Watches that `check` goes on succeeding for as long as `span`.
 pub async fn throughout<F>(span: Duration, what: &str, mut check: impl FnMut() -> F)
 where

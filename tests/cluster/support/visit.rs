@@ -4,6 +4,7 @@ use std::{
     ops::Deref,
     path::PathBuf,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use kube::{ResourceExt as _, core::DynamicObject};
@@ -132,8 +133,13 @@ impl Visit {
 
     /// Waits until an object is gone.
     pub async fn gone(&self, kind: &str, namespace: Option<&str>, name: &str) {
+        self.gone_in(kind, namespace, name, PATIENCE).await;
+    }
+
+    /// Waits until an object is gone, for longer or shorter than others do.
+    pub async fn gone_in(&self, kind: &str, namespace: Option<&str>, name: &str, deadline: Duration) {
         let place = namespace.unwrap_or_default();
-        eventually(PATIENCE, &format!("{kind} {place}/{name} is gone"), || async {
+        eventually(deadline, &format!("{kind} {place}/{name} is gone"), || async {
             match self.find(kind, namespace, name).await {
                 None => Ok(()),
                 Some(object) => {
