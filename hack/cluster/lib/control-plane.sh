@@ -82,8 +82,9 @@ start_control_plane() {
     kube-apiserver kube-controller-manager -- kube get serviceaccount default --namespace default
 }
 
-# kube ARGUMENT...: kubectl as the administrator of this cluster.
-kube() { "${inside[@]}" "$bin/kubectl" --kubeconfig "$dir/admin.kubeconfig" "$@"; }
+# kube ARGUMENT...: kubectl as the administrator of this cluster. Without the variables it would read the user's preferences and
+# keep a cache in the user's folder ~/.kube.
+kube() { KUBERC=off KUBECACHEDIR="$dir/kubectl-cache" "${inside[@]}" "$bin/kubectl" --kubeconfig "$dir/admin.kubeconfig" "$@"; }
 
 # wait_until SECONDS WHAT PROCESS... -- CMD...: runs the command until it succeeds. Gives up at once when one of the processes
 # that it depends on has ended.

@@ -11,6 +11,9 @@ write_environment() {
     exported TRUEUP_CLUSTER_MODE "$(<"$dir/mode")"
     exported TRUEUP_CLUSTER_DIR "$dir"
     exported KUBECONFIG "$dir/admin.kubeconfig"
+    # Keeps kubectl out of the user's ~/.kube.
+    exported KUBERC off
+    exported KUBECACHEDIR "$dir/kubectl-cache"
     exported TRUEUP_KUBECONFIG "$dir/trueup.kubeconfig"
     exported TRUEUP_AUDIT_LOG "$dir/audit.log"
     exported TRUEUP_BIN "$(<"$dir/bin")"

@@ -14,14 +14,20 @@ kwok_stages() {
   echo "$config/kwok/pods.yaml"
 }
 
-# kwok_source: the folder of the pinned module's files.
+# kwok_source: the folder of the pinned module's files. The program may have come from elsewhere, or Go's cache of modules may
+# have been emptied since it was built: then they are fetched.
 kwok_source() {
   local folder
-  folder=$(GOFLAGS=-mod=readonly GOWORK=off go -C "$here/modules/kwok" list -m -f '{{.Dir}}' sigs.k8s.io/kwok) || folder=''
-  [[ -n $folder ]] ||
-    fail "looking for the files of kwok's module" "go doesn't know where it is" "run 'go mod download' in hack/cluster/modules/kwok"
+  folder=$(in_kwok_module list -m -f '{{.Dir}}' sigs.k8s.io/kwok) || folder=''
+  if [[ -z $folder ]] && in_kwok_module mod download sigs.k8s.io/kwok >&2; then
+    folder=$(in_kwok_module list -m -f '{{.Dir}}' sigs.k8s.io/kwok) || folder=''
+  fi
+  [[ -n $folder ]] || fail "looking for the files of kwok's module" "go doesn't have them, see above" \
+    "kwok is used only with '--mode kwok'; it needs go, and its files once from where go gets modules"
   echo "$folder"
 }
+
+in_kwok_module() { GOFLAGS=-mod=readonly GOWORK=off go -C "$here/modules/kwok" "$@"; }
 
 start_kwok() {
   local -a stages=()

@@ -16,7 +16,7 @@ require() {
   local -r command="apt-get install --no-install-recommends ${packages% }"
   ((EUID == 0)) && command -v apt-get >/dev/null ||
     fail "$purpose" "missing on this machine: ${packages% }" "as root: $command (or the packages of these names of your distribution)"
-  say "installing ${packages% }for $purpose"
+  say "installing ${packages% } for $purpose"
   install_packages "${missing[@]}" || fail "$purpose" "'$command' failed" "see above, then try it by hand"
   hash -r
 }

@@ -20,3 +20,8 @@ usage_error() {
 
 # show_help: a script's help is the comment at its top, without the "#!" line.
 show_help() { sed -n '2,/^[^#]/{/^#/{s/^# \{0,1\}//;p}}' "$0"; }
+
+# What follows relies on /proc, flock and setsid, and on a bash of this century.
+if [[ $(uname -s) != Linux ]] || ((BASH_VERSINFO[0] < 5)); then
+  fail "starting ${0##*/}" "it needs Linux and bash 5 or newer, and this is $(uname -s) with bash ${BASH_VERSION}" "run it in a Linux machine, virtual or not"
+fi
