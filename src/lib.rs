@@ -3,6 +3,7 @@
 //! See ARCHITECTURE.md for the map. The one rule to remember: `lifecycle` decides, everything else observes or acts.
 
 pub mod api;
+pub mod backup;
 pub mod cli;
 pub mod cluster;
 pub mod domain;

@@ -5,7 +5,7 @@
 
 -- Which cluster this ledger belongs to. At most one row.
 CREATE TABLE installation (
-    one         INTEGER PRIMARY KEY DEFAULT 1 CHECK (one = 1),
+    one         INTEGER PRIMARY KEY CHECK (one = 1),
     id          TEXT    NOT NULL,
     cluster_uid TEXT    NOT NULL,
     era         INTEGER NOT NULL

@@ -25,6 +25,11 @@ impl Failure {
         Self { line: what.to_string(), code: 3 }
     }
 
+    /// Whatever a part of the program has judged itself.
+    pub fn new(what: &impl fmt::Display, code: u8) -> Self {
+        Self { line: what.to_string(), code }
+    }
+
     /// The exit code.
     pub fn code(&self) -> u8 {
         self.code

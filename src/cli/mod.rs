@@ -3,9 +3,12 @@
 mod controller;
 mod crds;
 mod failure;
+mod mover;
 pub mod receiver;
 
 pub use failure::Failure;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
@@ -34,18 +37,24 @@ pub enum Command {
     Controller(controller::Args),
     /// Print the custom resource definitions.
     Crds(crds::Args),
+    /// Store a dump, or remove one. Runs within a backup's Job.
+    Mover(mover::MoverArgs),
     /// Run the reference billing receiver.
     Receiver(receiver::Args),
 }
 
 impl Cli {
     /// Does what was asked, until it is done or `stop` is cancelled.
-    pub async fn run(self, stop: CancellationToken) -> Result<(), Failure> {
+    pub async fn run(self, stop: CancellationToken) -> Result<ExitCode, Failure> {
         init_logs(self.log_format, &self.log);
         match self.command {
-            Command::Controller(args) => controller::run(args, stop).await,
-            Command::Crds(args) => crds::run(&args),
-            Command::Receiver(args) => receiver::run(args, stop).await.map_err(|error| Failure::usage(&error)),
+            Command::Controller(args) => controller::run(args, stop).await?,
+            Command::Crds(args) => crds::run(&args)?,
+            Command::Mover(args) => return Ok(mover::run(args).await),
+            Command::Receiver(args) => {
+                receiver::run(args, stop).await.map_err(|error| Failure::new(&error, error.exit_code()))?;
+            }
         }
+        Ok(ExitCode::SUCCESS)
     }
 }

@@ -116,7 +116,45 @@ fn database(address: &str) -> Result<PathBuf, String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    // What comes of running with `keys` as the secret file's text, told to stop before it begins.
+    async fn ran(keys: Option<&str>) -> Result<(), Error> {
+        let directory = tempfile::tempdir().unwrap();
+        let secret = directory.path().join("keys");
+        if let Some(keys) = keys {
+            std::fs::write(&secret, keys).unwrap();
+        }
+        let database = format!("sqlite:{}", directory.path().join("receiver.db").display());
+        let secret = secret.display().to_string();
+        let line =
+            ["receiver", "--listen", "127.0.0.1:0", "--database", database.as_str(), "--secret-file", secret.as_str()];
+        let shutdown = CancellationToken::new();
+        shutdown.cancel();
+        run(Cli::parse_from(line).args, shutdown).await
+    }
+
+    #[tokio::test]
+    async fn it_runs_until_it_is_told_to_stop() {
+        ran(Some("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n")).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_the_caller_must_change_is_exit_code_2_and_shows_no_secret() {
+        let missing = ran(None).await.unwrap_err();
+        assert!(missing.to_string().starts_with("reading the signing keys from "), "{missing}");
+        let wrong = ran(Some("whsec_hush")).await.unwrap_err();
+        assert!(!wrong.to_string().contains("hush"), "{wrong}");
+        assert_eq!([missing.exit_code(), wrong.exit_code(), Error::NoSecret.exit_code()], [2, 2, 2]);
+    }
 
     #[test]
     fn a_database_is_a_file() {

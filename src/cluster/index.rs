@@ -157,5 +157,5 @@ fn place(kind: Indexed, object: &DynamicObject) -> Place {
 /// An object of the API as `lifecycle` sees it.
 pub(super) fn to_child(kind: ChildKind, object: &DynamicObject) -> Option<Child> {
     let key = ObjectKey { kind, namespace: object.metadata.namespace.clone(), name: object.name_any() };
-    serde_json::to_value(object).ok().map(|body| Child { key, body })
+    serde_json::to_value(object).ok().map(|body| Child { key, body, answer_to: None })
 }

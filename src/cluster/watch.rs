@@ -121,6 +121,9 @@ impl Caches {
 
     /// What a change of a tenant, a namespace or a repository concerns besides itself.
     fn tell_dependents(&self, key: &OwnerKey) {
+        if self.listeners.read().unwrap_or_else(PoisonError::into_inner).is_none() {
+            return;
+        }
         for kind in [CustomKind::AppDeployment, CustomKind::Backup, CustomKind::BackupRepository] {
             for object in self.store(kind).state() {
                 let Some(namespace) = object.metadata.namespace.as_deref() else { continue };
@@ -184,12 +187,18 @@ async fn watch_custom(client: Client, kind: CustomKind, mut writer: Writer<Dynam
                 continue;
             }
         };
+        let before = match &event {
+            Event::Apply(object) => caches.get(&request(kind, object).0),
+            _ => None,
+        };
         writer.apply_watcher_event(&event);
         match &event {
             Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) => {
                 let request = request(kind, object);
                 caches.tell(request.clone());
-                caches.tell_dependents(&request.0);
+                if kind == CustomKind::BackupRepository || !same_spec(before.as_deref(), object) {
+                    caches.tell_dependents(&request.0);
+                }
             }
             Event::Init => {}
             Event::InitDone => {
@@ -238,6 +247,13 @@ async fn watch_indexed(client: Client, kind: Indexed, config: watcher::Config, c
         }
     }
     debug!(watch = %name, "a watch has ended");
+}
+
+/// Whether only an object's status or metadata changed, which concerns nobody else.
+fn same_spec(before: Option<&DynamicObject>, now: &DynamicObject) -> bool {
+    before.is_some_and(|before| {
+        before.metadata.generation == now.metadata.generation && before.metadata.uid == now.metadata.uid
+    })
 }
 
 /// Drops what nobody reads and what makes up half of an object.

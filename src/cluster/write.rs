@@ -103,6 +103,7 @@ impl Cluster {
         let object =
             self.write(|| format!("applying {}", wanted.key), api.patch(&wanted.key.name, &params, &patch)).await?;
         Self::child(wanted.key.kind, &object)
+            .map(|child| Child { answer_to: wanted.digest().map(str::to_owned), ..child })
     }
 
     /// Reads one object past the caches.

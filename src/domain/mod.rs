@@ -20,7 +20,7 @@ pub use event::{DATA_SCHEMA, Event, EventData, EventFault, SealedEvent};
 pub use hash::{Hash, ParseHashError};
 pub use ids::{DestinationId, Epoch, Era, EventId, InstallationId, Position, Sequence, Shard, TenantName, Token, Uid};
 pub use kind::{Kind, UnknownKind};
-pub use manifest::{Ended, Manifest, ManifestFault};
+pub use manifest::{Ended, Failure, FailureReason, MESSAGE_LIMIT, Manifest, ManifestFault};
 pub use random::{Random, SeededRandom, SystemRandom};
 pub use stream::{Head, Subject};
 pub use table::{Deadline, State, StateRow, Table, Tables};

@@ -63,11 +63,10 @@ pub fn compare(owner: Owner<'_>, desired: Vec<Desired>, seen: &[Child]) -> Diffe
     };
     for wanted in desired {
         match by_key.get(&wanted.key) {
-            None => difference.apply.push(wanted),
             Some(child) if !owner.made(child) => difference.foreign.push(wanted.key),
             Some(child) if child.is_terminating() => difference.terminating.push(wanted.key),
-            Some(child) if contained(&wanted.body, &child.body) => {}
-            Some(_) => difference.apply.push(wanted),
+            Some(child) if contained(&wanted.body, &child.body) || child.is_answer_to(&wanted) => {}
+            None | Some(_) => difference.apply.push(wanted),
         }
     }
     difference

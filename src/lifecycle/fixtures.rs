@@ -107,7 +107,7 @@ fn upsert(children: &mut Vec<Child>, wanted: &Desired) {
         body["metadata"]["generation"] = json!(1);
     }
     children.retain(|child| child.key != wanted.key);
-    children.push(Child { key: wanted.key.clone(), body });
+    children.push(Child { key: wanted.key.clone(), body, answer_to: None });
 }
 
 /// A child as the API server would show it.
@@ -115,5 +115,5 @@ pub(super) fn child(wanted: &Desired, status: Value) -> Child {
     let mut body = wanted.body.clone();
     body["metadata"]["generation"] = json!(1);
     body["status"] = status;
-    Child { key: wanted.key.clone(), body }
+    Child { key: wanted.key.clone(), body, answer_to: None }
 }

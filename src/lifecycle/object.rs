@@ -1,5 +1,7 @@
 //! The object that is decided about, without its bytes on the wire.
 
+use std::time::Duration;
+
 use crate::{
     api::Condition,
     domain::{TenantName, Timestamp, Uid},
@@ -30,6 +32,14 @@ pub struct Object<'a, S> {
     pub conditions: &'a [Condition],
 }
 
+impl<S> Object<'_, S> {
+    /// For how long a condition has been shown with this status; zero if it is not.
+    pub fn shown_for(&self, kind: &str, status: &str, now: Timestamp) -> Duration {
+        let found = self.conditions.iter().find(|condition| condition.type_ == kind && condition.status == status);
+        found.map_or(Duration::ZERO, |condition| now.since(condition.last_transition_time.0.into()))
+    }
+}
+
 /// The tenant that a namespace belongs to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Membership {
@@ -41,4 +51,6 @@ pub struct Membership {
     pub plan: String,
     /// Whether everything of it is to stand still.
     pub suspended: bool,
+    /// Whether its pods must meet the restricted Pod Security Standard.
+    pub restricted: bool,
 }

@@ -189,6 +189,13 @@ pub struct Desired {
     pub body: Value,
 }
 
+impl Desired {
+    /// The digest that it carries of itself.
+    pub fn digest(&self) -> Option<&str> {
+        self.body["metadata"]["annotations"][annotation::APPLIED].as_str()
+    }
+}
+
 /// An object as it was observed.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Child {
@@ -196,6 +203,10 @@ pub struct Child {
     pub key: ObjectKey,
     /// Everything that the API server says about it.
     pub body: Value,
+    /// The digest of the manifest that this very content was the API server's answer to, if that is known.
+    ///
+    /// A webhook may have changed what was applied; applying the same again would change nothing.
+    pub answer_to: Option<String>,
 }
 
 impl Child {
@@ -212,6 +223,11 @@ impl Child {
     /// The UID of the object that it was made for.
     pub fn owner_uid(&self) -> Option<Uid> {
         self.body["metadata"]["annotations"][annotation::OWNER_UID].as_str().map(Uid::new)
+    }
+
+    /// Whether it is what the API server makes of `wanted`.
+    pub fn is_answer_to(&self, wanted: &Desired) -> bool {
+        self.answer_to.is_some() && self.answer_to.as_deref() == wanted.digest()
     }
 
     /// Whether it is on its way out.

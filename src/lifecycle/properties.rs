@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     api::{AppDeploymentSpec, BackupSpec, TenantSpec, label},
-    domain::{Billable, Ended, Head, Kind, Table, TenantName, Timestamp},
+    domain::{Billable, Ended, Failure, FailureReason, Head, Kind, Table, TenantName, Timestamp},
 };
 
 /// Decides and carries out until nothing is left to do. No kind needs more than a handful of looks.
@@ -85,6 +85,7 @@ impl Situation {
             account: "acct".into(),
             plan: "small".into(),
             suspended,
+            restricted: false,
         })
     }
 }
@@ -190,9 +191,9 @@ proptest! {
                 }
                 if let Some(said) = said {
                     let message = match said {
-                        "stored" => backup::tests::sealed().to_text(),
-                        "removed" => Ended::Removed.to_text(),
-                        "failed" => Ended::Failed { reason: "DumpFailed".into(), message: "no".into() }.to_text(),
+                        "stored" => Ended::Sealed(backup::tests::sealed()).to_message(),
+                        "removed" => Ended::Forgotten(1).to_message(),
+                        "failed" => Ended::Failed(Failure { reason: FailureReason::DumpFailed, message: "no".into() }).to_message(),
                         other => other.to_owned(),
                     };
                     ends.push(backup::ContainerEnd {

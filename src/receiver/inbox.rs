@@ -141,8 +141,8 @@ mod tests {
         }
     }
 
-    fn last(era: i64, sequence: i64, own: u8) -> Option<Last> {
-        Some(Last { sequence: Sequence::new(sequence), hash: hash(own), era: Era::new(era) })
+    fn last(era: i64, sequence: i64, own: u8) -> Last {
+        Last { sequence: Sequence::new(sequence), hash: hash(own), era: Era::new(era) }
     }
 
     #[test]
@@ -152,7 +152,7 @@ mod tests {
         let unchained = |n| Verdict::Refuse(Contradiction::Unchained { remembered: hash(n) });
         let superseded = Verdict::Refuse(Contradiction::Superseded { era: Era::new(0), current: Era::new(1) });
         let remember = |last, same: Option<u8>, before: Option<u8>| Memory {
-            last,
+            last: Some(last),
             same: same.map(hash),
             before: before.map(hash),
         };

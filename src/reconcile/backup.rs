@@ -40,7 +40,7 @@ impl Managed for Backups {
         let evidence = evidence(look, head).await?;
         let state = head.and_then(|head| BackupState::named(&head.state));
         let sealed = evidence.as_deref().and_then(|text| match Manifest::parse(text) {
-            Ok(Ended::Stored(manifest)) => Some(manifest),
+            Ok(Ended::Sealed(manifest)) => Some(manifest),
             _ => None,
         });
         Ok(backup::Observed {

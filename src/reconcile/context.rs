@@ -6,7 +6,7 @@ use kube::{ResourceExt, core::DynamicObject};
 
 use super::{retries::Retries, written::Written};
 use crate::{
-    api::{TenantSpec, annotation, label},
+    api::{PodSecurity, TenantSpec, annotation, label},
     cluster::{Caches, Cluster, CustomKind, Events, OwnerKey},
     domain::{Clock, TenantName},
     ledger::{Appender, Store},
@@ -64,6 +64,7 @@ impl Context {
             account: spec.billing.account,
             plan: spec.plan,
             suspended: spec.suspend,
+            restricted: spec.pod_security == PodSecurity::Restricted,
         })
     }
 }

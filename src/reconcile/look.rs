@@ -179,7 +179,10 @@ impl Look {
     /// The object's children of these kinds: from the cache, or read anew where this process wrote something newer.
     pub(super) async fn children(&mut self, kinds: &[ChildKind]) -> Result<Vec<Child>, ReconcileError> {
         let mut children = self.context.caches.index.children(&self.key, kinds);
-        for key in self.context.written.behind(&self.key, &children) {
+        for key in self.context.written.compare(&self.key, &mut children) {
+            if !kinds.contains(&key.kind) {
+                continue;
+            }
             if !self.learned.contains_key(&key) {
                 self.learn(key).await?;
             }

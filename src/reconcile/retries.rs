@@ -7,7 +7,7 @@ use std::{
 };
 
 const FIRST: Duration = Duration::from_millis(100);
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 
 /// Failures in a row, by UID. One that fails waits longer each time, and delays no other.
 #[derive(Default)]

@@ -47,14 +47,12 @@ pub(super) async fn look(context: Arc<Context>, object: Arc<DynamicObject>) -> R
         return Ok(Action::requeue(Duration::ZERO));
     }
     match sink {
-        Ok(sink) if plan.serve => {
-            if !context.relay.serves(&id, &revision) {
-                // Lanes first, under the shard's lock, so that no row slips between.
-                context.ledger.open_destination(&id, context.clock.now()).await?;
-                let concurrency = u32::try_from(spec.webhook.concurrency).unwrap_or(1);
-                let limits = Limits { concurrency, ..Limits::default() };
-                context.relay.put(Destination { id: id.clone(), revision, sink, limits });
-            }
+        Ok(sink) if plan.serve && !context.relay.serves(&id, &revision) => {
+            // Lanes first, under the shard's lock, so that no row slips between.
+            context.ledger.open_destination(&id, context.clock.now()).await?;
+            let concurrency = u32::try_from(spec.webhook.concurrency).unwrap_or(1);
+            let limits = Limits { concurrency, ..Limits::default() };
+            context.relay.put(Destination { id: id.clone(), revision, sink, limits });
         }
         _ if seen.rival.is_none() => context.relay.remove(&id).await,
         _ => {}

@@ -28,8 +28,11 @@ pub struct SinkType {
     /// Its name in a configuration.
     pub name: &'static str,
     /// Makes one.
-    pub build: fn(&SinkConfig, Arc<dyn Clock>) -> Result<Arc<dyn Sink>, ConfigFault>,
+    pub build: Build,
 }
+
+/// Makes a sink of one type from a configuration.
+pub type Build = fn(&SinkConfig, Arc<dyn Clock>) -> Result<Arc<dyn Sink>, ConfigFault>;
 
 impl fmt::Debug for SinkType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

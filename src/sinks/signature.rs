@@ -6,7 +6,7 @@ use std::{fmt, ops::RangeInclusive, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
+use secrecy::{ExposeSecret as _, SecretSlice, SecretString, zeroize::Zeroizing};
 use sha2::Sha256;
 
 use crate::domain::Timestamp;
@@ -140,9 +140,11 @@ impl SigningKeys {
 }
 
 fn mac(key: &SecretSlice<u8>, id: &str, timestamp: i64, body: &[u8]) -> Hmac<Sha256> {
-    // HMAC takes a key of any length, so the other arm is never reached; an empty key would sign nothing useful.
-    let mut mac = Hmac::<Sha256>::new_from_slice(key.expose_secret())
-        .unwrap_or_else(|_| Hmac::new(&hmac::digest::Key::<Hmac<Sha256>>::default()));
+    // HMAC fills a key up with zeros to a block of 64 bytes, and none is longer. Done here, it cannot fail.
+    let mut block = Zeroizing::new([0; *KEY_LENGTH.end()]);
+    let key = key.expose_secret();
+    block[..key.len()].copy_from_slice(key);
+    let mut mac = Hmac::<Sha256>::new((&*block).into());
     mac.update(id.as_bytes());
     mac.update(b".");
     mac.update(timestamp.to_string().as_bytes());

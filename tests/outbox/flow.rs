@@ -13,7 +13,6 @@ use async_trait::async_trait;
 use tokio::sync::{Semaphore, watch};
 use trueup::{
     domain::{Sequence, Uid},
-    ledger::Store as _,
     outbox::Destination,
     sinks::{Batch, Delivery, Ending, Sink},
 };
@@ -34,6 +33,27 @@ async fn every_event_is_applied_once_in_order_and_byte_for_byte() {
     ledger.append(&apps, 10).await;
     ledger.drained_but(&[]).await;
     relay.stop().await;
+    receiver.has_exactly(&ledger, &apps).await;
+}
+
+#[tokio::test]
+async fn a_ledger_in_a_file_is_delivered_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let ledger = Ledger::at(&directory.path().join("ledger.db")).await;
+    let receiver = TestReceiver::start().await;
+    let front = Front::start(Some(receiver.address)).await;
+    let fails_at_first = std::sync::Mutex::new(std::collections::HashSet::new());
+    front.script(move |message| {
+        let fails =
+            message.sequence % 4 == 0 && fails_at_first.lock().unwrap().insert(message.headers["webhook-id"].clone());
+        if fails { Action::Answer(503, "x: y", String::new()) } else { Action::Forward }
+    });
+    let apps = names("app", 20);
+    ledger.append(&apps, 3).await;
+    let relay = ledger.relay(18);
+    relay.put(to(webhook(front.address, &ledger.clock)));
+    ledger.append(&apps, 6).await;
+    ledger.drained_but(&[]).await;
     receiver.has_exactly(&ledger, &apps).await;
 }
 

@@ -7,3 +7,4 @@ mod flow;
 mod front;
 mod healing;
 mod rig;
+mod tls;

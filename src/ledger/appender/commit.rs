@@ -131,16 +131,17 @@ async fn recognise(
     mut outcomes: Vec<Outcome>,
 ) -> Result<Vec<Outcome>, StoreError> {
     // Two writers may have drafted the very same; the row belongs to the first of them.
-    let mut taken: HashSet<(Uid, Sequence)> = HashSet::new();
+    let place = |draft: &Draft| (draft.subject.uid.clone(), draft.after.map_or(Sequence::FIRST, Sequence::next));
+    let written = drafts.iter().zip(&outcomes).filter(|(_, outcome)| matches!(outcome, Outcome::Appended(_)));
+    let mut taken: HashSet<(Uid, Sequence)> = written.map(|(draft, _)| place(draft)).collect();
     for (draft, outcome) in drafts.iter().zip(&mut outcomes) {
         let Outcome::Stale(Some(head)) = outcome else { continue };
-        let uid = &draft.subject.uid;
-        let sequence = draft.after.map_or(Sequence::FIRST, Sequence::next);
+        let (uid, sequence) = place(draft);
         if taken.contains(&(uid.clone(), sequence)) {
             continue;
         }
-        if store.row(uid, sequence).await?.is_some_and(|row| row.epoch == epoch && is_of(&row, draft)) {
-            taken.insert((uid.clone(), sequence));
+        if store.row(&uid, sequence).await?.is_some_and(|row| row.epoch == epoch && is_of(&row, draft)) {
+            taken.insert((uid, sequence));
             *outcome = Outcome::Appended(head.clone());
         }
     }

@@ -194,9 +194,10 @@ const NEXT_DUE: &str = concat!(
          OR EXISTS (SELECT 1 FROM lane WHERE destination = $1 AND phase = 2 AND due_at > (SELECT now FROM clock) + $2) \
          OR EXISTS (SELECT 1 FROM lane WHERE destination = $1 AND phase = 3 AND due_at > (SELECT now FROM clock) + $3) \
        THEN 0 \
-       ELSE greatest(0, least( \
+       ELSE (SELECT greatest(0, first - (SELECT now FROM clock)) FROM (SELECT least( \
          (SELECT min(due_at) FROM lane WHERE destination = $1 AND phase = 2), \
-         (SELECT min(due_at) FROM lane WHERE destination = $1 AND phase = 3)) - (SELECT now FROM clock)) END"
+         (SELECT min(due_at) FROM lane WHERE destination = $1 AND phase = 3)) AS first) AS next \
+         WHERE first IS NOT NULL) END"
 );
 
 pub(super) async fn next_due(pool: &PgPool, destination: &DestinationId) -> Result<Option<Duration>, StoreError> {

@@ -13,7 +13,7 @@ use crate::{
 
 pub(super) async fn installation(pool: &PgPool, proposed: &Installation) -> Result<Installation, StoreError> {
     let failed = failed("recording whose ledger this is");
-    query("INSERT INTO installation (id, cluster_uid, era) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
+    query("INSERT INTO installation (one, id, cluster_uid, era) VALUES (1, $1, $2, $3) ON CONFLICT DO NOTHING")
         .bind(proposed.id.as_str())
         .bind(proposed.cluster_uid.as_str())
         .bind(proposed.era.get())

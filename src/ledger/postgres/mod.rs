@@ -33,6 +33,9 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 /// Every session of ours begins its name with this; a takeover ends no other.
 const APPLICATION: &str = "trueup";
 
+/// The name of the sessions for everything that need not be fast.
+const GENERAL: &str = "general";
+
 /// The server's clock, in microseconds.
 macro_rules! server_now {
     () => {
@@ -50,6 +53,7 @@ pub struct PostgresStore {
     // Losing the newest claims and acks in a server's crash means sending again, which receivers must bear anyway. So
     // they need not wait for the disk.
     delivering: PgPool,
+    // Without a limit on statements: a sweep of a large ledger takes what it takes.
     general: PgPool,
 }
 
@@ -62,8 +66,8 @@ impl PostgresStore {
             PgPoolOptions::new()
                 .max_connections(connections)
                 .acquire_timeout(Duration::from_secs(wait))
-                // It would cost a round trip each time. A dead session fails its first user, who tries again.
-                .test_before_acquire(false)
+                // It costs a round trip each time. In the other two a dead session fails its first user, who tries again.
+                .test_before_acquire(name == GENERAL)
                 .after_connect(move |connection, _| {
                     // Not as start-up options, which connection poolers refuse.
                     let settings = AssertSqlSafe(settings.clone());
@@ -81,8 +85,7 @@ impl PostgresStore {
                  SET synchronous_commit = on",
             ),
             delivering: pool("deliver", 4, 5, "SET lock_timeout = '5s'; SET synchronous_commit = off"),
-            general: pool("general", 4, 5, "SET lock_timeout = '5s'; SET synchronous_commit = on"),
-            // (No statement timeout there: a sweep of a large ledger takes what it takes.)
+            general: pool(GENERAL, 4, 5, "SET lock_timeout = '5s'; SET synchronous_commit = on"),
         })
     }
 }

@@ -17,7 +17,7 @@ pub(super) fn json(list: &(impl Serialize + ?Sized)) -> String {
 
 pub(super) async fn installation(pool: &SqlitePool, proposed: &Installation) -> Result<Installation, StoreError> {
     let failed = failed("recording whose ledger this is");
-    query("INSERT INTO installation (id, cluster_uid, era) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
+    query("INSERT INTO installation (one, id, cluster_uid, era) VALUES (1, $1, $2, $3) ON CONFLICT DO NOTHING")
         .bind(proposed.id.as_str())
         .bind(proposed.cluster_uid.as_str())
         .bind(proposed.era.get())

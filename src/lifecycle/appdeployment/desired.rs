@@ -11,17 +11,26 @@ use crate::{
 };
 
 /// The Deployment with `replicas` pods, and the Service if there are ports.
-pub(super) fn children(app: &Object<'_, AppDeploymentSpec>, replicas: i32, owner: Owner<'_>) -> Vec<Desired> {
+pub(super) fn children(
+    app: &Object<'_, AppDeploymentSpec>,
+    replicas: i32,
+    restricted: bool,
+    owner: Owner<'_>,
+) -> Vec<Desired> {
     let namespace = app.namespace.clone().unwrap_or_default();
     let key = |kind| ObjectKey::in_namespace(kind, namespace.clone(), app.name.clone());
-    let mut wanted = vec![manifest(owner, key(ChildKind::Deployment), &[], deployment(app, replicas))];
+    let mut wanted = vec![manifest(owner, key(ChildKind::Deployment), &[], deployment(app, replicas, restricted))];
     if !app.spec.ports.is_empty() {
         wanted.push(manifest(owner, key(ChildKind::Service), &[], service(app)));
     }
     wanted
 }
 
-fn deployment(app: &Object<'_, AppDeploymentSpec>, replicas: i32) -> Value {
+fn deployment(app: &Object<'_, AppDeploymentSpec>, replicas: i32, restricted: bool) -> Value {
+    let mut security = json!({ "seccompProfile": { "type": "RuntimeDefault" } });
+    if restricted {
+        security["runAsNonRoot"] = json!(true);
+    }
     let spec = app.spec;
     let mut labels = json!(spec.pod_labels);
     labels[label::APP] = json!(app.name);
@@ -43,7 +52,7 @@ fn deployment(app: &Object<'_, AppDeploymentSpec>, replicas: i32) -> Value {
                 "spec": {
                     "containers": [container(spec)],
                     "imagePullSecrets": spec.image_pull_secrets.iter().map(|secret| json!({ "name": secret.name })).collect::<Vec<_>>(),
-                    "securityContext": { "seccompProfile": { "type": "RuntimeDefault" } },
+                    "securityContext": security,
                     "automountServiceAccountToken": false,
                     "enableServiceLinks": false,
                 },

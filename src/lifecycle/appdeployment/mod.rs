@@ -22,7 +22,13 @@ use crate::{
 };
 use rollout::Rollout;
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// The Deployment controller judges a rollout by its deadline; this much later Trueup does, should that one not answer.
+const JUDGEMENT: Duration = Duration::from_secs(30);
+
+/// How long pods may take to end before somebody is told.
+const STOPPING: Duration = Duration::from_mins(10);
 
 states! {
     /// Where an application stands.
@@ -132,7 +138,8 @@ fn run(
 ) -> Plan<AppDeploymentStatus> {
     let suspended = app.spec.suspend || seen.member.as_ref().is_some_and(|member| member.suspended);
     let replicas = if suspended { 0 } else { app.spec.replicas };
-    let difference = compare(owner(app), desired::children(app, replicas, owner(app)), &seen.children);
+    let restricted = seen.member.as_ref().is_some_and(|member| member.restricted);
+    let difference = compare(owner(app), desired::children(app, replicas, restricted, owner(app)), &seen.children);
     let applied = difference.apply.is_empty() && difference.terminating.is_empty();
     let deployment = seen.child(ChildKind::Deployment).filter(|child| owner(app).made(child));
     let rollout = rollout::of(deployment.filter(|_| applied), replicas);
@@ -142,7 +149,7 @@ fn run(
         _ => billable(app.spec, replicas, rollout.available()),
     };
     let patience = Duration::from_secs(u64::try_from(app.spec.progress_deadline_seconds).unwrap_or(0));
-    let deadline = due(&TABLE, head, patience, now);
+    let deadline = due(&TABLE, &moved(head, &rollout), patience + JUDGEMENT, now);
 
     let transition = if difference.foreign.is_empty() {
         next_state(app, seen, head, now, &rollout, deadline, suspended, billable)
@@ -165,14 +172,14 @@ fn run(
     } else if app.paused && !applied {
         Verdict::not_ready("Paused", "What runs differs from what was asked, and Trueup may not touch it.")
     } else {
-        verdict(seen, head, &rollout, deadline, suspended)
+        verdict(app, seen, head, &rollout, deadline, suspended, now)
     };
     Plan {
         status: status(app, seen, Some(head), &verdict, now),
         apply: if difference.foreign.is_empty() { difference.apply } else { vec![] },
         delete: difference.surplus,
         transition,
-        look_again: deadline.look_again(),
+        look_again: deadline.look_again().or_else(|| suspended.then_some(STOPPING)),
         ..blank
     }
 }
@@ -210,6 +217,8 @@ fn next_state(
             let reason = if state == Failed { reasons::RECOVERED } else { reasons::ROLLED_OUT };
             to(Available, reason, steps::when(latest(*since, seen), head, now))
         }
+        // Zero pods were asked for, and that is how many there are.
+        (Progressing | Failed | Degraded, Rollout::Stopped) => to(Available, reasons::ROLLED_OUT, observed),
         (Degraded, Rollout::Complete { .. }) => {
             to(Available, reasons::RECOVERED, steps::when(pods::last_ready(&seen.pods), head, now))
         }
@@ -223,7 +232,7 @@ fn next_state(
         (Available, Rollout::Short { since, .. }) => {
             to(Degraded, reasons::PODS_UNAVAILABLE, steps::when(*since, head, now))
         }
-        (Available, Rollout::Underway { available, wanted } | Rollout::Exceeded { available, wanted, .. })
+        (Available, Rollout::Underway { available, wanted, .. } | Rollout::Exceeded { available, wanted, .. })
             if available < wanted =>
         {
             to(Degraded, reasons::PODS_UNAVAILABLE, observed)
@@ -232,11 +241,25 @@ fn next_state(
     }
 }
 
+/// The head as deadlines count it: a rollout that comes further is given its time anew.
+fn moved(head: &Head, rollout: &Rollout) -> Head {
+    let entered_at = rollout.moved().map_or(head.entered_at, |moved| moved.max(head.entered_at));
+    Head { entered_at, ..head.clone() }
+}
+
 fn latest(reported: Option<Timestamp>, seen: &Observed) -> Option<Timestamp> {
     reported.max(pods::last_ready(&seen.pods))
 }
 
-fn verdict(seen: &Observed, head: &Head, rollout: &Rollout, deadline: Due, suspended: bool) -> Verdict {
+fn verdict(
+    app: &Object<'_, AppDeploymentSpec>,
+    seen: &Observed,
+    head: &Head,
+    rollout: &Rollout,
+    deadline: Due,
+    suspended: bool,
+    now: Timestamp,
+) -> Verdict {
     let blocker = pods::blocker(&seen.pods).or_else(|| rollout.blocker());
     let explain = |text: String| match &blocker {
         Some(blocker) => format!("{text}: {blocker}"),
@@ -248,13 +271,17 @@ fn verdict(seen: &Observed, head: &Head, rollout: &Rollout, deadline: Due, suspe
             format!("the ledger says {}, which this version does not know; upgrade Trueup", head.state),
         ),
         Some(AppState::Suspended) if suspended => Verdict::ready(reasons::SUSPENDED.word, reasons::SUSPENDED.sentence),
-        Some(AppState::Available) if matches!(rollout, Rollout::Complete { .. }) && !suspended => {
+        Some(AppState::Available) if matches!(rollout, Rollout::Complete { .. } | Rollout::Stopped) && !suspended => {
             Verdict::ready(reasons::ROLLED_OUT.word, reasons::ROLLED_OUT.sentence)
         }
         Some(AppState::Failed) => Verdict::stalled(
             reasons::PROGRESS_DEADLINE_EXCEEDED.word,
             explain("The rollout made no progress within its deadline".into()),
         ),
+        _ if suspended && app.shown_for("Reconciling", "True", now) > STOPPING => {
+            let left: Vec<&str> = seen.pods.iter().map(|pod| pod.name.as_str()).collect();
+            Verdict::stalled("Stopping", format!("pods do not end: {}; look at their nodes", left.join(", ")))
+        }
         _ if suspended => Verdict::in_progress("Stopping", "Waiting for the pods to end."),
         Some(state) => {
             let text = explain(format!("{} of {} pods are available", rollout.available(), rollout.wanted()));

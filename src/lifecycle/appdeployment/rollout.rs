@@ -22,6 +22,8 @@ pub(super) enum Rollout {
         available: i32,
         /// Pods that were asked for.
         wanted: i32,
+        /// When the Deployment last said that it came further.
+        moved: Option<Timestamp>,
     },
     /// It made no progress within its deadline.
     Exceeded {
@@ -67,6 +69,14 @@ impl Rollout {
         }
     }
 
+    /// When the Deployment last said that it came further.
+    pub(super) fn moved(&self) -> Option<Timestamp> {
+        match self {
+            Self::Underway { moved, .. } => *moved,
+            _ => None,
+        }
+    }
+
     /// What the Deployment says is in the way.
     pub(super) fn blocker(&self) -> Option<String> {
         match self {
@@ -90,7 +100,7 @@ pub(super) fn of(child: Option<&Child>, wanted: i32) -> Rollout {
     let updated = status.updated_replicas.unwrap_or(0);
     let replicas = status.replicas.unwrap_or(0);
     if wanted == 0 {
-        return if replicas == 0 { Rollout::Stopped } else { Rollout::Underway { available: 0, wanted } };
+        return if replicas == 0 { Rollout::Stopped } else { Rollout::Underway { available: 0, wanted, moved: None } };
     }
     if updated == wanted && replicas == updated && available >= wanted {
         return Rollout::Complete {
@@ -112,7 +122,11 @@ pub(super) fn of(child: Option<&Child>, wanted: i32) -> Rollout {
                 blocker,
             }
         }
-        _ => Rollout::Underway { available, wanted },
+        found => Rollout::Underway {
+            available,
+            wanted,
+            moved: found.and_then(|found| time(found.last_update_time.as_ref())),
+        },
     }
 }
 

@@ -20,10 +20,10 @@ use crate::{
     lifecycle::Reason,
 };
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// What a Job gets beyond the dump's own time, for pulling images and for storing the rest.
-const JOB_GRACE: Duration = Duration::from_secs(120);
+const JOB_GRACE: Duration = Duration::from_mins(2);
 
 states! {
     /// Where a backup stands.
@@ -205,7 +205,7 @@ fn run(
     let ended = job.and_then(|job| outcome(job, seen));
     let transition = match &ended {
         Some(Outcome::Sealed { manifest, at }) => Some(Transition {
-            evidence: Some(manifest.to_text()),
+            evidence: Some(Ended::Sealed((**manifest).clone()).to_message()),
             ..steps::change(
                 BackupState::Completed,
                 reasons::BACKUP_SEALED,
@@ -377,10 +377,10 @@ fn outcome(job: &Child, seen: &Observed) -> Option<Outcome> {
     if let Some(complete) = condition("Complete") {
         let at = mover.and_then(|end| end.finished_at).or_else(|| time(&complete["lastTransitionTime"]));
         return Some(match mover.map(|end| Manifest::parse(&end.message)) {
-            Some(Ok(Ended::Stored(manifest))) => Outcome::Sealed { manifest: Box::new(manifest), at },
-            Some(Ok(Ended::Removed)) => Outcome::Removed { at },
-            Some(Ok(Ended::Failed { message, .. })) => {
-                Outcome::Failed { reason: reasons::BACKUP_FAILED, tail: message, at }
+            Some(Ok(Ended::Sealed(manifest))) => Outcome::Sealed { manifest: Box::new(manifest), at },
+            Some(Ok(Ended::Forgotten(_))) => Outcome::Removed { at },
+            Some(Ok(Ended::Failed(failure))) => {
+                Outcome::Failed { reason: reasons::BACKUP_FAILED, tail: failure.to_string(), at }
             }
             Some(Err(error)) => Outcome::Failed { reason: reasons::BACKUP_FAILED, tail: error.to_string(), at },
             None => Outcome::Failed {
@@ -403,7 +403,7 @@ fn outcome(job: &Child, seen: &Observed) -> Option<Outcome> {
         tail = format!("The dump ended with exit code {} ({}): {}", dump.exit_code, dump.reason, dump.message.trim());
     } else if let Some(mover) = mover {
         tail = match Manifest::parse(&mover.message) {
-            Ok(Ended::Failed { message, .. }) => message,
+            Ok(Ended::Failed(failure)) => failure.to_string(),
             _ => format!(
                 "The mover ended with exit code {} ({}): {}",
                 mover.exit_code,
@@ -413,7 +413,7 @@ fn outcome(job: &Child, seen: &Observed) -> Option<Outcome> {
         };
     }
     if tail.is_empty() {
-        tail = failed["message"].as_str().unwrap_or("The Job failed and did not say why.").to_owned();
+        tail.push_str(failed["message"].as_str().unwrap_or("The Job failed and did not say why."));
     }
     Some(Outcome::Failed { reason, tail, at })
 }
@@ -454,11 +454,11 @@ fn status(
 fn artifact(manifest: &Manifest) -> Artifact {
     Artifact {
         snapshot_id: manifest.snapshot_id.clone(),
-        short_id: manifest.snapshot_id.chars().take(8).collect(),
+        short_id: manifest.short_id().to_owned(),
         file: manifest.file.clone(),
         size_bytes: i64::try_from(manifest.size_bytes).unwrap_or(i64::MAX),
         size: for_people(manifest.size_bytes),
-        sha256: manifest.sha256.clone(),
+        sha256: manifest.sha256.to_string(),
         dump_tool: manifest.dump_tool.clone(),
         repository_tool: manifest.repository_tool.clone(),
         completed_at: manifest.completed_at.to_string(),
@@ -479,6 +479,7 @@ fn for_people(bytes: u64) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::domain::Hash;
 
     pub(in crate::lifecycle) fn sealed() -> Manifest {
         let at = Timestamp::from_micros(1_799_999_999_000_000);
@@ -486,11 +487,12 @@ pub(super) mod tests {
             snapshot_id: "ab".repeat(32),
             file: "shop.sql".into(),
             size_bytes: 12_345,
-            sha256: "cd".repeat(32),
+            sha256: Hash::ZERO,
             dump_tool: "pg_dump (PostgreSQL) 15".into(),
             repository_tool: "restic 0.14.0".into(),
             started_at: at,
             completed_at: at,
+            superseded_left: 0,
         }
     }
 

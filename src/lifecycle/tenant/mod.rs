@@ -13,12 +13,12 @@ use super::{
     steps,
 };
 use crate::{
-    api::{NamespaceStatus, TenantSpec, TenantStatus, label},
+    api::{NamespaceStatus, PodSecurity, TenantSpec, TenantStatus, label},
     domain::{Billable, Deadline, Effective, Head, Kind, Timestamp},
     lifecycle::{ChildKind, Membership},
 };
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 states! {
     /// Where a tenant stands.
@@ -157,8 +157,7 @@ fn provision(
     } else {
         Verdict::ready(reasons::PROVISIONED.word, reasons::PROVISIONED.sentence)
     };
-    // A namespace taken out of the spec goes, with all that is in it, unless the tenant is protected.
-    let delete = if tenant.spec.deletion.protect { vec![] } else { difference.surplus.clone() };
+    let delete = surplus(tenant, &difference);
     Plan {
         status: status(tenant, seen, &difference, Some(head), &verdict, now),
         apply: difference.apply,
@@ -167,6 +166,19 @@ fn provision(
         look_again: if complete { None } else { deadline.look_again() },
         ..blank
     }
+}
+
+/// What is not wanted any more. A namespace taken out of the spec goes with all that is in it, unless the tenant is
+/// protected; what grants or limits within the others goes in any case.
+fn surplus(tenant: &Object<'_, TenantSpec>, difference: &Difference) -> Vec<ObjectKey> {
+    let listed = |name: &str| {
+        tenant.spec.namespaces.iter().any(|namespace| desired::namespace_name(&tenant.name, &namespace.name) == name)
+    };
+    let goes = |key: &&ObjectKey| match &key.namespace {
+        None => !tenant.spec.deletion.protect,
+        Some(namespace) => listed(namespace),
+    };
+    difference.surplus.iter().filter(goes).cloned().collect()
 }
 
 /// Deletes the namespaces, waits until they are gone, closes the stream, lets go.
@@ -240,6 +252,7 @@ pub fn membership(tenant: &Object<'_, TenantSpec>) -> Membership {
         account: tenant.spec.billing.account.clone(),
         plan: tenant.spec.plan.clone(),
         suspended: tenant.spec.suspend || tenant.deleting_since.is_some(),
+        restricted: tenant.spec.pod_security == PodSecurity::Restricted,
     }
 }
 

@@ -1,0 +1,70 @@
+//! The ledger's conformance suite: one set of cases, run on every store; and what only some of them can show.
+
+#![allow(unreachable_pub, reason = "a test binary has no outside")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "all of it is a test")]
+
+mod support;
+
+#[path = "ledger/append.rs"]
+mod append;
+#[path = "ledger/appender.rs"]
+mod appender;
+#[path = "ledger/deliver.rs"]
+mod deliver;
+#[path = "ledger/histories.rs"]
+mod histories;
+#[path = "ledger/lab.rs"]
+mod lab;
+#[path = "ledger/postgres.rs"]
+mod postgres;
+#[path = "ledger/tamper.rs"]
+mod tamper;
+
+/// Makes a test of each case for each store.
+macro_rules! on_every_store {
+    ($($area:ident :: $case:ident)*) => {
+        mod memory {
+            $(#[tokio::test] async fn $case() { super::$area::$case(super::lab::Lab::memory().await).await })*
+        }
+        mod sqlite {
+            $(#[tokio::test] async fn $case() { super::$area::$case(super::lab::Lab::sqlite().await).await })*
+        }
+        mod on_postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+              async fn $case() { super::$area::$case(super::lab::Lab::postgres().await).await })*
+        }
+    };
+}
+
+on_every_store! {
+    append::rows_are_numbered_chained_and_audited
+    append::a_draft_that_knows_too_little_is_stale
+    append::repeats_of_one_stream_are_chained_within_a_batch
+    append::what_the_table_forbids_is_illegal_and_the_rest_is_written
+    append::a_deposed_leader_cannot_append
+    append::nothing_is_appended_before_somebody_leads_or_owns_the_ledger
+    append::recorded_time_never_runs_backwards_when_the_clock_does
+    append::an_effective_time_before_the_last_is_clamped
+    append::a_final_state_closes_and_a_resurrection_opens_again
+    append::a_nul_in_evidence_harms_nobody
+    append::rows_can_be_asked_for_by_stream_name_time_and_place
+    append::a_large_batch_is_written_whole
+    append::two_stores_on_one_database_see_each_other
+    append::the_installation_is_written_once
+    deliver::every_stream_gets_a_lane_to_every_destination
+    deliver::a_claim_holds_its_lanes_until_the_lease_ends
+    deliver::only_the_holder_of_a_lane_can_settle_it
+    deliver::a_blocked_lane_delays_no_other
+    deliver::retries_take_no_more_than_their_share
+    deliver::a_retry_waits_for_its_time
+    deliver::a_clock_set_back_holds_up_no_lane
+    deliver::a_receiver_says_where_it_is
+    deliver::parked_lanes_stay_parked_and_are_counted
+    deliver::a_closed_destination_owes_nothing
+    deliver::a_claim_never_misses_the_row_that_woke_it
+    deliver::competing_relays_deliver_everything_in_order
+    appender::waiting_writers_share_transactions
+    appender::a_lost_answer_is_resolved_by_reading
+    appender::a_takeover_ends_the_appender
+    histories::generated_histories_agree_with_the_model
+}

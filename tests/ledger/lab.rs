@@ -1,0 +1,255 @@
+//! A ledger to experiment on, and the time in it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use sqlx::{Connection, Executor, PgConnection, query};
+use trueup::{
+    domain::{
+        Billable, Deadline, DestinationId, Effective, Epoch, Era, InstallationId, Kind, Sequence, Shard, State,
+        StateRow, Table, Tables, TenantName, Timestamp, Token, Uid,
+    },
+    ledger::{self, ClaimRequest, Draft, Installation, MemoryStore, Outcome, Store, Subject},
+};
+
+use crate::support::postgres::Postgres;
+
+const fn state(name: &'static str, next: &'static [&'static str]) -> StateRow {
+    StateRow { name, next, deadline: Deadline::Never, billed: "" }
+}
+
+const STATES: &[StateRow] = &[
+    state("Pending", &["Available", "Failed", "Terminating"]),
+    state("Available", &["Degraded", "Terminating"]),
+    state("Degraded", &["Available", "Terminating"]),
+    state("Failed", &["Available", "Terminating"]),
+    state("Terminating", &["Deleted"]),
+    state("Deleted", &[]),
+];
+
+pub const TABLES: Tables = Tables(&[
+    Table { kind: Kind::Tenant, states: STATES },
+    Table { kind: Kind::AppDeployment, states: STATES },
+    Table { kind: Kind::Backup, states: STATES },
+]);
+
+pub const SHARD: Shard = Shard::new(0);
+pub const START: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
+
+pub fn installation() -> Installation {
+    Installation {
+        id: InstallationId::new("installation-1"),
+        cluster_uid: Uid::new("7d1f7a0e-kube-system"),
+        era: Era::new(0),
+    }
+}
+
+enum Place {
+    Memory(Arc<MemoryStore>),
+    Sqlite(tempfile::TempDir),
+    Postgres(String),
+}
+
+pub struct Lab {
+    place: Place,
+    pub store: Arc<dyn Store>,
+    micros: AtomicI64,
+    tokens: AtomicU64,
+}
+
+impl Lab {
+    pub async fn memory() -> Self {
+        Self::ready(Place::Memory(Arc::new(MemoryStore::new(TABLES)))).await
+    }
+
+    pub async fn sqlite() -> Self {
+        Self::ready(Place::Sqlite(tempfile::tempdir().unwrap())).await
+    }
+
+    pub async fn postgres() -> Self {
+        Self::at(Postgres::shared().database().await).await
+    }
+
+    /// A lab in the PostgreSQL database at `url`.
+    pub async fn at(url: String) -> Self {
+        Self::ready(Place::Postgres(url)).await
+    }
+
+    async fn ready(place: Place) -> Self {
+        let lab = Self::bare(place).await;
+        lab.store.installation(&installation()).await.unwrap();
+        lab
+    }
+
+    async fn bare(place: Place) -> Self {
+        let store = open(&place);
+        store.migrate().await.unwrap();
+        Self { place, store, micros: AtomicI64::new(START.as_micros()), tokens: AtomicU64::new(0) }
+    }
+
+    /// The same kind of place, with nothing in it, not even whose it is.
+    pub async fn another_empty(&self) -> Self {
+        Self::bare(match &self.place {
+            Place::Memory(_) => Place::Memory(Arc::new(MemoryStore::new(TABLES))),
+            Place::Sqlite(_) => Place::Sqlite(tempfile::tempdir().unwrap()),
+            Place::Postgres(_) => Place::Postgres(Postgres::shared().database().await),
+        })
+        .await
+    }
+
+    /// Empties it, where that is much faster than another one.
+    pub async fn emptied(self) -> Self {
+        if let Place::Postgres(url) = &self.place {
+            let mut connection = PgConnection::connect(url).await.unwrap();
+            connection
+                .execute(
+                    "ALTER TABLE transition DISABLE TRIGGER USER; \
+                     TRUNCATE transition, resource, evidence, lane, destination, shard; \
+                     ALTER TABLE transition ENABLE TRIGGER USER",
+                )
+                .await
+                .unwrap();
+            connection.close().await.unwrap();
+            self.micros.store(START.as_micros(), Ordering::SeqCst);
+            self
+        } else {
+            let lab = self.another_empty().await;
+            lab.store.installation(&installation()).await.unwrap();
+            lab
+        }
+    }
+
+    /// Another process with the same database.
+    pub fn reopen(&self) -> Arc<dyn Store> {
+        open(&self.place)
+    }
+
+    pub fn is_postgres(&self) -> bool {
+        matches!(self.place, Place::Postgres(_))
+    }
+
+    pub fn is_memory(&self) -> bool {
+        matches!(self.place, Place::Memory(_))
+    }
+
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.micros.load(Ordering::SeqCst))
+    }
+
+    /// Steps the clock by `micros`, which may be negative. PostgreSQL's cannot be stepped, so there all that waits for
+    /// a time is moved the other way.
+    pub async fn step(&self, micros: i64) {
+        self.micros.fetch_add(micros, Ordering::SeqCst);
+        if let Place::Postgres(url) = &self.place {
+            let mut connection = PgConnection::connect(url).await.unwrap();
+            query("UPDATE lane SET due_at = due_at - $1").bind(micros).execute(&mut connection).await.unwrap();
+            connection.close().await.unwrap();
+        }
+    }
+
+    pub async fn pass(&self, span: Duration) {
+        self.step(i64::try_from(span.as_micros()).unwrap()).await;
+    }
+
+    pub async fn lead(&self) -> Epoch {
+        self.store.take_over(SHARD, "tests").await.unwrap()
+    }
+
+    pub async fn append(&self, epoch: Epoch, drafts: &[Draft]) -> Vec<Outcome> {
+        self.store.append(SHARD, epoch, self.now(), drafts).await.unwrap()
+    }
+
+    /// Opens the stream `uid` and takes it through so many rows.
+    pub async fn stream(&self, epoch: Epoch, uid: &str, rows: i64) {
+        let drafts: Vec<_> = (0..rows).map(|n| nth(uid, n, self.now())).collect();
+        for outcome in self.append(epoch, &drafts).await {
+            assert!(matches!(outcome, Outcome::Appended(_)), "{outcome:?}");
+        }
+    }
+
+    pub fn token(&self) -> Token {
+        Token::new(format!("token-{}", self.tokens.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    pub fn request(&self, destination: &DestinationId) -> ClaimRequest {
+        ClaimRequest {
+            destination: destination.clone(),
+            lanes: 1_000,
+            retries: 1_000,
+            rows: 100,
+            lease: Duration::from_secs(30),
+            token: self.token(),
+        }
+    }
+
+    pub async fn assert_clean(&self) {
+        let report = ledger::audit(self.store.as_ref(), TABLES).await.unwrap();
+        let said: Vec<_> = report.violations.iter().map(ToString::to_string).collect();
+        assert!(report.is_clean(), "the audit found:\n{}", said.join("\n"));
+        let counts = self.store.counts().await.unwrap();
+        assert_eq!(
+            (report.resources, report.transitions, report.deliveries),
+            (counts.resources, counts.transitions, counts.deliveries)
+        );
+    }
+}
+
+fn open(place: &Place) -> Arc<dyn Store> {
+    match place {
+        Place::Memory(store) => Arc::clone(store) as Arc<dyn Store>,
+        Place::Sqlite(directory) => {
+            ledger::open(&format!("sqlite:{}", directory.path().join("ledger.db").display()), TABLES).unwrap()
+        }
+        Place::Postgres(url) => ledger::open(url, TABLES).unwrap(),
+    }
+}
+
+pub fn subject(uid: &str) -> Subject {
+    Subject {
+        uid: Uid::new(uid),
+        kind: Kind::AppDeployment,
+        namespace: Some("acme-prod".into()),
+        name: format!("app-{uid}"),
+        tenant: TenantName::new("acme"),
+        account: "acct-1".into(),
+        plan: "small".into(),
+        previous_uid: None,
+    }
+}
+
+/// A draft that takes `uid` to `to` behind `after` (0 opens it).
+pub fn draft(uid: &str, after: i64, to: &'static str, now: Timestamp) -> Draft {
+    Draft {
+        subject: subject(uid),
+        after: (after > 0).then(|| Sequence::new(after)),
+        to: State::of(to),
+        reason: "Tested".into(),
+        message: "A test said so.".into(),
+        generation: 1,
+        effective: Effective::observed(now, now),
+        billable: Billable { replicas: 2, cpu_millicores: 500, memory_bytes: 1 << 40, storage_bytes: 0 },
+        evidence: None,
+    }
+}
+
+/// The row behind the `n` first ones of a stream that only ever goes up and down.
+pub fn nth(uid: &str, n: i64, now: Timestamp) -> Draft {
+    let to = match n {
+        0 => "Pending",
+        n if n % 2 == 1 => "Available",
+        _ => "Degraded",
+    };
+    draft(uid, n, to, now)
+}
+
+pub fn appended(outcome: &Outcome) -> &ledger::Head {
+    match outcome {
+        Outcome::Appended(head) => head,
+        other => panic!("not appended: {other:?}"),
+    }
+}

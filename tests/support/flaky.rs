@@ -1,0 +1,161 @@
+//! A ledger whose database fails when it is told to.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use trueup::{
+    domain::{DestinationId, Epoch, Position, Sequence, Shard, Timestamp, Token, Uid},
+    ledger::{
+        AppendError, Claim, ClaimRequest, Counts, Draft, Head, Installation, LaneView, Outcome, Row, RowQuery,
+        Settlement, ShardRow, Store, StoreError,
+    },
+};
+
+/// What happens to one append.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// It works.
+    None,
+    /// It is not written, and that is known.
+    NotCommitted,
+    /// It is not written, and nobody can tell.
+    LostBefore,
+    /// It is written, and nobody can tell.
+    LostAfter,
+    /// It is refused as it stands.
+    Refused,
+}
+
+/// Passes everything on, but makes appends fail as planned.
+pub struct Flaky {
+    inner: Arc<dyn Store>,
+    plan: Mutex<VecDeque<Fault>>,
+    after: Fault,
+}
+
+impl Flaky {
+    /// Appends meet the faults of `plan` in turn, and `after` once these are used up.
+    pub fn new(inner: Arc<dyn Store>, plan: impl IntoIterator<Item = Fault>, after: Fault) -> Arc<Self> {
+        Arc::new(Self { inner, plan: Mutex::new(plan.into_iter().collect()), after })
+    }
+}
+
+pub fn unavailable() -> StoreError {
+    let source = sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into());
+    StoreError::Unavailable { doing: "failing as planned", source }
+}
+
+#[async_trait]
+impl Store for Flaky {
+    async fn append(
+        &self,
+        shard: Shard,
+        epoch: Epoch,
+        now: Timestamp,
+        drafts: &[Draft],
+    ) -> Result<Vec<Outcome>, AppendError> {
+        let fault = self.plan.lock().unwrap().pop_front().unwrap_or(self.after);
+        match fault {
+            Fault::None => self.inner.append(shard, epoch, now, drafts).await,
+            Fault::NotCommitted => Err(AppendError::NotCommitted(unavailable())),
+            Fault::LostBefore => Err(AppendError::Unknown(unavailable())),
+            Fault::LostAfter => {
+                self.inner.append(shard, epoch, now, drafts).await?;
+                Err(AppendError::Unknown(unavailable()))
+            }
+            Fault::Refused => Err(AppendError::NotCommitted(StoreError::NoInstallation { doing: "refusing" })),
+        }
+    }
+
+    async fn migrate(&self) -> Result<(), StoreError> {
+        self.inner.migrate().await
+    }
+
+    async fn installation(&self, proposed: &Installation) -> Result<Installation, StoreError> {
+        self.inner.installation(proposed).await
+    }
+
+    async fn stored_installation(&self) -> Result<Option<Installation>, StoreError> {
+        self.inner.stored_installation().await
+    }
+
+    async fn take_over(&self, shard: Shard, holder: &str) -> Result<Epoch, StoreError> {
+        self.inner.take_over(shard, holder).await
+    }
+
+    async fn shard(&self, shard: Shard) -> Result<ShardRow, StoreError> {
+        self.inner.shard(shard).await
+    }
+
+    async fn head(&self, uid: &Uid) -> Result<Option<Head>, StoreError> {
+        self.inner.head(uid).await
+    }
+
+    async fn heads(&self, after: Option<&Uid>, open_only: bool, limit: u32) -> Result<Vec<Head>, StoreError> {
+        self.inner.heads(after, open_only, limit).await
+    }
+
+    async fn rows(&self, query: &RowQuery) -> Result<Vec<Row>, StoreError> {
+        self.inner.rows(query).await
+    }
+
+    async fn stream_rows(&self, after: Option<(&Uid, Sequence)>, limit: u32) -> Result<Vec<Row>, StoreError> {
+        self.inner.stream_rows(after, limit).await
+    }
+
+    async fn row(&self, uid: &Uid, sequence: Sequence) -> Result<Option<Row>, StoreError> {
+        self.inner.row(uid, sequence).await
+    }
+
+    async fn open_destination(&self, destination: &DestinationId, now: Timestamp) -> Result<bool, StoreError> {
+        self.inner.open_destination(destination, now).await
+    }
+
+    async fn destinations(&self) -> Result<Vec<DestinationId>, StoreError> {
+        self.inner.destinations().await
+    }
+
+    async fn close_destination(&self, destination: &DestinationId) -> Result<u64, StoreError> {
+        self.inner.close_destination(destination).await
+    }
+
+    async fn claim(&self, request: &ClaimRequest, now: Timestamp) -> Result<Vec<Claim>, StoreError> {
+        self.inner.claim(request, now).await
+    }
+
+    async fn settle(
+        &self,
+        claims: &[(DestinationId, Uid, Token, Settlement)],
+        now: Timestamp,
+    ) -> Result<Vec<bool>, StoreError> {
+        self.inner.settle(claims, now).await
+    }
+
+    async fn next_due(&self, destination: &DestinationId, now: Timestamp) -> Result<Option<Duration>, StoreError> {
+        self.inner.next_due(destination, now).await
+    }
+
+    async fn lanes(
+        &self,
+        after: Option<(&DestinationId, &Uid)>,
+        owing_only: bool,
+        limit: u32,
+    ) -> Result<Vec<LaneView>, StoreError> {
+        self.inner.lanes(after, owing_only, limit).await
+    }
+
+    async fn counts(&self) -> Result<Counts, StoreError> {
+        self.inner.counts().await
+    }
+
+    async fn oldest_undelivered(
+        &self,
+        destination: &DestinationId,
+    ) -> Result<Option<(Timestamp, Shard, Position)>, StoreError> {
+        self.inner.oldest_undelivered(destination).await
+    }
+}
