@@ -1,11 +1,11 @@
 # Events, as lines for people: what, its sequence, from where to where, why, and what it costs from then on.
 def pad($width): . + (" " * ([$width - length, 0] | max));
 def cost: .billable
-  | if (.replicas // 0) > 0 then "\(.replicas) pods, \(.cpuMillicores) m cpu"
+  | if (.replicas // 0) > 0 then "\(.replicas) pod\(if .replicas == 1 then "" else "s" end), \(.cpuMillicores) m cpu"
     elif ((.storageBytes // 0) | tonumber) > 0 then "\(.storageBytes) bytes stored"
     else "nothing" end;
-map(.data)
-| sort_by(.effectiveAt, .sequence)
+sort_by(.recordedtime)
+| map(.data)
 | map({
     what: "\(.kind) \(if .namespace then .namespace + "/" else "" end)\(.name)",
     number: "#\(.sequence)",

@@ -17,6 +17,8 @@ open_place() {
   mkdir "$place/processes" "$place/logs" "$place/data"
   trap 'close_place $?' EXIT
   trap 'exit 130' INT TERM HUP
+  set -E
+  trap 'failed_at="${BASH_SOURCE[0]##*/} line $LINENO: $BASH_COMMAND"' ERR
 }
 
 # close_place STATUS: whatever the reason, nothing of ours stays behind; after a failure its logs do.
@@ -44,6 +46,7 @@ tell_failure() {
   local -r kept=$(mktemp -d "${TMPDIR:-/tmp}/trueup-demo-failed.XXXXXX")
   {
     printf '\n%sThe demo failed%s in %s (exit code %s).\n' "$red" "$plain" "$doing" "$1"
+    [[ -z ${failed_at:-} ]] || printf 'It was at %s\n' "$failed_at"
     # An early failure has no cluster to look at.
     if [[ -n ${cluster_up:-} ]]; then look_around >"$kept/cluster.txt" 2>&1; fi
     cp -r "$place/logs/." "$kept/" 2>/dev/null

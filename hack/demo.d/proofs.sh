@@ -24,12 +24,12 @@ web_answers() {
 # prove_backup: with restic alone, out of the repository into an empty database, and the rows counted in both.
 prove_backup() {
   local snapshot file size
-  read -r snapshot file size < <(in_cluster kubectl --namespace "$prod" get backup shop-first \
-    --output jsonpath='{.status.artifact.shortId} {.status.artifact.file} {.status.artifact.size}')
+  IFS='|' read -r snapshot file size < <(in_cluster kubectl --namespace "$prod" get backup shop-first \
+    --output jsonpath='{.status.artifact.shortId}|{.status.artifact.file}|{.status.artifact.size}{"\n"}')
   [[ -n $snapshot ]] || fail "restoring the backup" "its status names no snapshot"
   note "→" "snapshot $snapshot, $size of SQL. Is it any good? It is restored, by restic alone, into an empty database:"
   restoring_pod | in_cluster kubectl apply --filename - >>"$place/logs/kubectl.log"
-  await 60 "a pod with restic in it is ready" in_cluster kubectl --namespace "$prod" wait pod/restore --for condition=Ready --timeout 1s
+  await 60 "a pod with restic in it is ready" pod_is_ready restore
   in_cluster kubectl --namespace "$prod" exec database-0 -- createdb --username shop restored
   print "   ${bold}\$ restic dump $snapshot /$file | psql restored${plain}"
   in_cluster kubectl --namespace "$prod" exec restore -- restic --no-lock --quiet dump "$snapshot" "/$file" >"$place/data/restored.sql" ||

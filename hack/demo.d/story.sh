@@ -45,13 +45,15 @@ a_customer_arrives() {
 
 a_backup_is_made() {
   begin_chapter "The database is backed up" "A Job dumps it in its own image. The backup counts only once all of it is in the repository."
-  await 90 "the database takes connections" in_cluster kubectl --namespace "$prod" wait pod/database-0 --for condition=Ready --timeout 1s
+  await 90 "the database takes connections" pod_is_ready database-0
   new_secret "$prod" backup-key password "$(openssl rand -hex 32)"
   example repository backup
   await_billing 120 Backup "$prod" shop-first Completed
   prove_backup
   end_chapter
 }
+
+pod_is_ready() { in_cluster kubectl --namespace "$prod" wait "pod/$1" --for condition=Ready --timeout 1s >/dev/null 2>&1; }
 
 it_is_scaled() {
   begin_chapter "It is scaled" "Twice the pods: billing is told the new size when they serve, not when they were asked for."
