@@ -183,7 +183,7 @@ COREFILE
 make_volumes() {
   local n
   mkdir -p "$dir/volumes"
-  for n in {1..20}; do mkdir -p -m 777 "$dir/volumes/$n"; done
+  for n in {1..20}; do mkdir -p "$dir/volumes/$n" && chmod 777 "$dir/volumes/$n"; done
   {
     cat "$config/node/storage-class.yaml"
     for n in {1..20}; do
