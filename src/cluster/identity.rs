@@ -8,6 +8,7 @@ use k8s_openapi::{
 };
 use kube::{Api, Client, ResourceExt, api::PostParams};
 
+use super::write::said;
 use crate::{
     api::{MANAGER, label},
     domain::Uid,
@@ -20,7 +21,7 @@ const CONFIG_MAP: &str = "trueup-installation";
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// The cluster could not be asked.
-    #[error("{doing}: {source}")]
+    #[error("{doing}: {}", said(.source))]
     Api {
         /// What was being done.
         doing: String,

@@ -19,13 +19,14 @@ use k8s_openapi::{
 use kube::{Api, Client, api::PostParams};
 use tracing::{debug, warn};
 
+use super::write::said;
 use crate::domain::Clock;
 
 /// Why the Lease could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum LeaseError {
     /// The API server said no, or could not be asked.
-    #[error("{doing} Lease {name}: {source}")]
+    #[error("{doing} Lease {name}: {}", said(.source))]
     Api {
         /// What was being done.
         doing: &'static str,

@@ -23,7 +23,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
     /// The API server said no, or could not be asked.
-    #[error("{doing}: {source}")]
+    #[error("{doing}: {}", said(.source))]
     Api {
         /// What was being done, to what.
         doing: String,
@@ -230,6 +230,14 @@ fn api(client: &Client, resource: &ApiResource, namespace: Option<&str>) -> Api<
 fn json_patch(operations: Value) -> Patch<Value> {
     // The patch is made of literals above, so it is always one.
     Patch::Json(serde_json::from_value(operations).unwrap_or_default())
+}
+
+/// What the API server said, without the rest of its answer.
+pub(super) fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+        other => other.to_string(),
+    }
 }
 
 /// An object's kind and name, for people.

@@ -62,12 +62,25 @@ struct Situation {
     finalizer: bool,
     paused: bool,
     member: Option<bool>,
+    ending: bool,
 }
 
 impl Situation {
     fn any() -> impl Strategy<Value = Self> {
-        (any::<bool>(), any::<bool>(), proptest::bool::weighted(0.1), proptest::option::weighted(0.9, any::<bool>()))
-            .prop_map(|(deleting, finalizer, paused, member)| Self { deleting, finalizer, paused, member })
+        (
+            any::<bool>(),
+            any::<bool>(),
+            proptest::bool::weighted(0.1),
+            proptest::option::weighted(0.9, any::<bool>()),
+            proptest::bool::weighted(0.1),
+        )
+            .prop_map(|(deleting, finalizer, paused, member, ending)| Self {
+                deleting,
+                finalizer,
+                paused,
+                member,
+                ending,
+            })
     }
 
     fn object<'a, S>(&self, spec: &'a S, name: &str, namespace: Option<&str>, has_finalizer: bool) -> Object<'a, S> {
@@ -85,6 +98,7 @@ impl Situation {
             account: "acct".into(),
             plan: "small".into(),
             suspended,
+            ending: self.ending,
             restricted: false,
         })
     }

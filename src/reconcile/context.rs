@@ -64,6 +64,7 @@ impl Context {
             account: spec.billing.account,
             plan: spec.plan,
             suspended: spec.suspend,
+            ending: namespace.metadata.deletion_timestamp.is_some(),
             restricted: spec.pod_security == PodSecurity::Restricted,
         })
     }

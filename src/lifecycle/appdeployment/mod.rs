@@ -151,7 +151,9 @@ fn run(
     let patience = Duration::from_secs(u64::try_from(app.spec.progress_deadline_seconds).unwrap_or(0));
     let deadline = due(&TABLE, &moved(head, &rollout), patience + JUDGEMENT, now);
 
-    let transition = if difference.foreign.is_empty() {
+    // In a namespace that is going, pods go before the application does: that is no fault of it, and nothing can be made.
+    let ending = seen.member.as_ref().is_some_and(|member| member.ending);
+    let transition = if difference.foreign.is_empty() && !ending {
         next_state(app, seen, head, now, &rollout, deadline, suspended, billable)
             .or_else(|| steps::restate(head, seen.member.as_ref(), billable, now))
     } else {
@@ -169,6 +171,8 @@ fn run(
             "NoTenant",
             "the namespace belongs to no tenant any more; label it again, or delete the application",
         )
+    } else if ending {
+        Verdict::in_progress("NamespaceTerminating", "The namespace is being deleted, and the application with it.")
     } else if app.paused && !applied {
         Verdict::not_ready("Paused", "What runs differs from what was asked, and Trueup may not touch it.")
     } else {
@@ -176,7 +180,7 @@ fn run(
     };
     Plan {
         status: status(app, seen, Some(head), &verdict, now),
-        apply: if difference.foreign.is_empty() { difference.apply } else { vec![] },
+        apply: if difference.foreign.is_empty() && !ending { difference.apply } else { vec![] },
         delete: difference.surplus,
         transition,
         look_again: deadline.look_again().or_else(|| suspended.then_some(STOPPING)),

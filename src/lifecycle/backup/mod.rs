@@ -166,6 +166,9 @@ fn claim(
         Some(RepositoryView { trouble: Some(trouble), .. }) => {
             Some(format!("BackupRepository {}: {trouble}", backup.spec.repository_ref.name))
         }
+        Some(_) if seen.member.as_ref().is_some_and(|member| member.ending) => {
+            Some("the namespace is being deleted".into())
+        }
         Some(_) if backup.paused => Some("Trueup may not start a Job for this backup".into()),
         Some(_) => None,
     };
@@ -237,7 +240,8 @@ fn run(
         None => steps::restate(head, seen.member.as_ref(), Billable::ZERO, now),
     };
     let mut apply = vec![];
-    if let (None, None, Some(repository)) = (job, &ended, &seen.repository) {
+    let ending = seen.member.as_ref().is_some_and(|member| member.ending);
+    if let (None, None, Some(repository), false) = (job, &ended, &seen.repository, ending) {
         apply.push(desired::backup_job(backup, owner(backup), repository, &seen.mover_image, &name, head.entered));
     }
     let verdict = Verdict::in_progress("Running", format!("Job {name} dumps and stores."));
