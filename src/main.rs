@@ -25,7 +25,9 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(failure) => {
-            eprintln!("trueup: {failure}");
+            if !failure.is_said() {
+                eprintln!("trueup: {failure}");
+            }
             ExitCode::from(failure.code())
         }
     }

@@ -15,6 +15,11 @@ impl Failure {
         Self { line: what.to_string(), code: 1 }
     }
 
+    /// The same, where the answer on standard output has said what.
+    pub fn reported() -> Self {
+        Self { line: String::new(), code: 1 }
+    }
+
     /// Wrong use or configuration: exit code 2.
     pub fn usage(what: &impl fmt::Display) -> Self {
         Self { line: what.to_string(), code: 2 }
@@ -23,6 +28,11 @@ impl Failure {
     /// Something cannot be reached: exit code 3.
     pub fn unreachable(what: &impl fmt::Display) -> Self {
         Self { line: what.to_string(), code: 3 }
+    }
+
+    /// Whether there is nothing left to say.
+    pub fn is_said(&self) -> bool {
+        self.line.is_empty()
     }
 
     /// Whatever a part of the program has judged itself.

@@ -1,10 +1,19 @@
 //! The command line: one file per subcommand.
 
+mod ask_receiver;
+mod audit;
 mod controller;
 mod crds;
+mod describe;
 mod failure;
+mod history;
 mod mover;
+mod outbox;
+mod reading;
 pub mod receiver;
+mod table;
+mod text;
+mod when;
 
 pub use failure::Failure;
 
@@ -22,9 +31,9 @@ pub struct Cli {
     /// How log lines are written.
     #[arg(long, env = "TRUEUP_LOG_FORMAT", value_enum, default_value = "text", global = true)]
     pub log_format: LogFormat,
-    /// What is logged: a level, or a filter such as `trueup=debug`.
-    #[arg(long, env = "TRUEUP_LOG", default_value = "info", global = true)]
-    pub log: String,
+    /// What is logged: a level, or a filter such as `trueup=debug`. Servers say `info` by default, others `error`.
+    #[arg(long, env = "TRUEUP_LOG", global = true)]
+    pub log: Option<String>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -41,12 +50,28 @@ pub enum Command {
     Mover(mover::MoverArgs),
     /// Run the reference billing receiver.
     Receiver(receiver::Args),
+    /// Show what happened to a resource.
+    History(history::Args),
+    /// Check that every invariant holds.
+    Audit(audit::Args),
+    /// Show what billing was sent, what waits, and what is parked.
+    Outbox(outbox::Args),
+}
+
+impl Command {
+    /// What is logged when nobody says: whoever asks a question wants the answer alone.
+    const fn default_log(&self) -> &'static str {
+        match self {
+            Self::Controller(_) | Self::Mover(_) | Self::Receiver(_) => "info",
+            _ => "error",
+        }
+    }
 }
 
 impl Cli {
     /// Does what was asked, until it is done or `stop` is cancelled.
     pub async fn run(self, stop: CancellationToken) -> Result<ExitCode, Failure> {
-        init_logs(self.log_format, &self.log);
+        init_logs(self.log_format, self.log.as_deref().unwrap_or(self.command.default_log()));
         match self.command {
             Command::Controller(args) => controller::run(args, stop).await?,
             Command::Crds(args) => crds::run(&args)?,
@@ -54,6 +79,9 @@ impl Cli {
             Command::Receiver(args) => {
                 receiver::run(args, stop).await.map_err(|error| Failure::new(&error, error.exit_code()))?;
             }
+            Command::History(args) => history::run(args).await?,
+            Command::Audit(args) => audit::run(args).await?,
+            Command::Outbox(args) => outbox::run(args).await?,
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -6,14 +6,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Billable {
-    /// Pods that are both wanted and available.
-    pub replicas: u32,
     /// Thousandths of a core, all replicas together.
     #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
     pub cpu_millicores: u64,
     /// Bytes of memory, all replicas together.
     #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
     pub memory_bytes: u64,
+    /// Pods that are both wanted and available.
+    pub replicas: u32,
     /// Bytes of storage.
     #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
     pub storage_bytes: u64,

@@ -273,3 +273,153 @@ fn head_of(tables: Tables, installation: &Installation, draft: &Draft, before: O
         opened_at: before.map_or(at, |head| head.opened_at),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        domain::{Deadline, Era, InstallationId, Kind, Shard, State, StateRow, Table, TenantName, TimeSource},
+        ledger::types::Subject,
+    };
+
+    const NOW: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
+    const MINE: Epoch = Epoch::new(3);
+
+    const fn state(name: &'static str, next: &'static [&'static str]) -> StateRow {
+        StateRow { name, next, deadline: Deadline::Never, billed: "" }
+    }
+
+    const TABLES: Tables = Tables(&[Table {
+        kind: Kind::Backup,
+        states: &[state("Pending", &["Done"]), state("Done", &["Deleted"]), state("Deleted", &[])],
+    }]);
+
+    fn draft(uid: &str, after: i64, to: &'static str) -> Draft {
+        Draft {
+            subject: Subject {
+                uid: Uid::new(uid),
+                kind: Kind::Backup,
+                namespace: Some("acme-prod".into()),
+                name: "nightly".into(),
+                tenant: TenantName::new("acme"),
+                account: "acct-1".into(),
+                plan: "small".into(),
+                previous_uid: None,
+            },
+            after: (after > 0).then(|| Sequence::new(after)),
+            to: State::of(to),
+            reason: "Tested".into(),
+            message: "A test said so.".into(),
+            generation: 1,
+            effective: Effective::observed(NOW, NOW),
+            billable: Billable::ZERO,
+            evidence: None,
+        }
+    }
+
+    /// What stands after `rows` drafts that were all appended.
+    fn standing(drafts: &[Draft]) -> Standing {
+        let installation = Installation { id: InstallationId::new("i"), cluster_uid: Uid::new("c"), era: Era::new(0) };
+        let shard = ShardRow { epoch: MINE, ..ShardRow::unclaimed(Shard::new(0)) };
+        let empty = Standing { shard, installation: installation.clone(), heads: HashMap::new() };
+        let batch = decide(TABLES, empty, MINE, NOW, drafts).unwrap();
+        let heads = batch.heads.into_iter().map(|head| (head.subject.uid.clone(), head)).collect();
+        Standing { shard: batch.shard, installation, heads }
+    }
+
+    fn decided(drafts: &[Draft]) -> Batch {
+        decide(TABLES, standing(&[]), MINE, NOW, drafts).unwrap()
+    }
+
+    fn sequences(batch: &Batch) -> Vec<(i64, &str, i64)> {
+        batch.rows.iter().map(|row| (row.position.get(), row.uid.as_str(), row.sequence.get())).collect()
+    }
+
+    #[test]
+    fn what_does_not_fit_takes_no_number() {
+        let batch = decided(&[
+            draft("a", 0, "Pending"),
+            draft("a", 0, "Pending"),
+            draft("a", 1, "Deleted"),
+            draft("b", 0, "Pending"),
+            draft("a", 1, "Done"),
+        ]);
+        assert_eq!(sequences(&batch), [(1, "a", 1), (2, "b", 1), (3, "a", 2)]);
+        assert!(matches!(&batch.outcomes[1], Outcome::Stale(Some(head)) if head.sequence == Sequence::FIRST));
+        assert!(matches!(&batch.outcomes[2], Outcome::Illegal(why) if why.contains("Pending to Deleted")));
+        assert_eq!(batch.shard.head, Position::new(3));
+        let heads: Vec<_> = batch.heads.iter().map(|head| (head.subject.uid.as_str(), head.sequence.get())).collect();
+        assert_eq!(heads, [("a", 2), ("b", 1)], "each stream's last head, in the order of locking");
+    }
+
+    #[test]
+    fn a_batch_of_nothing_new_leaves_the_shard_as_it_was() {
+        let before = standing(&[draft("a", 0, "Pending")]);
+        let shard = before.shard.clone();
+        let later = NOW.plus(Duration::from_secs(1));
+        let batch = decide(TABLES, before, MINE, later, &[draft("a", 0, "Pending")]).unwrap();
+        assert!(batch.rows.is_empty() && batch.heads.is_empty());
+        assert_eq!(batch.shard, shard);
+    }
+
+    #[test]
+    fn another_epoch_is_fenced_whether_older_or_newer() {
+        for epoch in [2, 4].map(Epoch::new) {
+            let refused = decide(TABLES, standing(&[]), epoch, NOW, &[draft("a", 0, "Pending")]);
+            assert!(matches!(refused, Err(AppendError::Fenced { mine, current: MINE, .. }) if mine == epoch));
+        }
+    }
+
+    #[test]
+    fn the_chain_goes_through_the_bodies() {
+        let batch = decided(&[draft("a", 0, "Pending"), draft("a", 1, "Done")]);
+        let events: Vec<_> = batch.rows.iter().map(|row| Event::verify(&row.body).unwrap()).collect();
+        assert_eq!((events[0].data.prev_hash, events[1].data.prev_hash), (Hash::ZERO, batch.rows[0].hash));
+        assert_eq!(events[1].data.from, Some(State::of("Pending")));
+        assert_eq!(events[1].sequence, "00000000000000000002");
+    }
+
+    #[test]
+    fn time_runs_forward_along_a_stream_even_within_a_batch() {
+        let mut early = draft("a", 1, "Done");
+        let before = Timestamp::from_micros(NOW.as_micros() - 1);
+        early.effective = Effective::reported(before, before);
+        let batch = decided(&[draft("a", 0, "Pending"), early]);
+        let clamped = batch.rows[1].effective;
+        assert_eq!((clamped.at, clamped.not_before, clamped.source), (NOW, before, TimeSource::Clamped));
+        assert!(clamped.not_after >= clamped.at);
+    }
+
+    #[test]
+    fn recorded_time_is_the_later_of_the_clock_and_the_last() {
+        let earlier = Timestamp::from_micros(0);
+        let before = standing(&[draft("a", 0, "Pending")]);
+        let batch = decide(TABLES, before, MINE, earlier, &[draft("a", 1, "Done")]).unwrap();
+        assert_eq!((batch.rows[0].recorded_at, batch.shard.recorded_at), (NOW, Some(NOW)));
+    }
+
+    #[test]
+    fn a_stream_stays_in_the_shard_where_it_opened() {
+        let mut elsewhere = standing(&[draft("a", 0, "Pending")]);
+        elsewhere.shard.id = Shard::new(1);
+        let batch = decide(TABLES, elsewhere, MINE, NOW, &[draft("a", 1, "Done")]).unwrap();
+        assert!(matches!(&batch.outcomes[0], Outcome::Illegal(why) if why.contains("shard 0")));
+    }
+
+    #[test]
+    fn a_final_state_closes_and_only_a_resurrection_opens() {
+        let life = [draft("a", 0, "Pending"), draft("a", 1, "Done"), draft("a", 2, "Deleted")];
+        let batch = decided(&[&life[..], &[draft("a", 3, "Done"), draft("a", 3, "Pending")]].concat());
+        let closed: Vec<_> = batch
+            .outcomes
+            .iter()
+            .map(|outcome| match outcome {
+                Outcome::Appended(head) => Some(head.closed_at.is_some()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(closed, [Some(false), Some(false), Some(true), None, Some(false)]);
+    }
+}

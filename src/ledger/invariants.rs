@@ -31,6 +31,10 @@ pub enum Invariant {
     Lanes,
     /// Every stream has a lane to every open destination.
     Destinations,
+    /// An object's status is nowhere ahead of the ledger, says the same, and reaches its newest row.
+    StatusNeverLeads,
+    /// A receiver applied every row once, in order, and knows nothing else.
+    Delivered,
 }
 
 impl Invariant {
@@ -46,6 +50,8 @@ impl Invariant {
             Self::Head => "head",
             Self::Lanes => "lanes",
             Self::Destinations => "destinations",
+            Self::StatusNeverLeads => "status-never-leads",
+            Self::Delivered => "delivered",
         }
     }
 }
@@ -72,6 +78,20 @@ pub enum Place {
     Stream(Uid, Sequence),
     /// In a destination's lane for a stream.
     Lane(DestinationId, Uid),
+    /// In an object that the ledger has no stream of.
+    Object(Uid),
+    /// Nowhere in particular: it could not be read.
+    Everywhere,
+}
+
+impl Place {
+    /// The resource, if it is about one.
+    pub const fn uid(&self) -> Option<&Uid> {
+        match self {
+            Self::Stream(uid, _) | Self::Lane(_, uid) | Self::Object(uid) => Some(uid),
+            Self::Shard(..) | Self::Everywhere => None,
+        }
+    }
 }
 
 impl fmt::Display for Place {
@@ -80,6 +100,8 @@ impl fmt::Display for Place {
             Self::Shard(shard, position) => write!(f, "shard {shard} at position {position}"),
             Self::Stream(uid, sequence) => write!(f, "stream {uid} at sequence {sequence}"),
             Self::Lane(destination, uid) => write!(f, "lane of stream {uid} to {destination}"),
+            Self::Object(uid) => write!(f, "object {uid}"),
+            Self::Everywhere => f.write_str("the ledger"),
         }
     }
 }
@@ -92,18 +114,24 @@ impl fmt::Display for Violation {
 }
 
 /// Gathers the violations at one place.
-struct Findings<'a> {
-    place: Place,
-    into: &'a mut Vec<Violation>,
+pub(super) struct Findings<'a> {
+    pub(super) place: Place,
+    pub(super) into: &'a mut Vec<Violation>,
 }
 
 impl Findings<'_> {
     /// Notes a violation unless `found` is `expected`.
-    fn same<T: PartialEq + fmt::Debug>(&mut self, invariant: Invariant, what: &str, found: &T, expected: &T) {
+    pub(super) fn same<T: PartialEq + fmt::Debug>(
+        &mut self,
+        invariant: Invariant,
+        what: &str,
+        found: &T,
+        expected: &T,
+    ) {
         self.require(invariant, found == expected, || (format!("{what} {found:?}"), format!("{expected:?}")));
     }
 
-    fn require(&mut self, invariant: Invariant, holds: bool, say: impl FnOnce() -> (String, String)) {
+    pub(super) fn require(&mut self, invariant: Invariant, holds: bool, say: impl FnOnce() -> (String, String)) {
         if !holds {
             let (found, expected) = say();
             self.into.push(Violation { invariant, place: self.place.clone(), found, expected });

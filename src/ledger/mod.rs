@@ -6,6 +6,7 @@
 mod appender;
 mod audit;
 pub mod batch;
+pub mod comparisons;
 mod fault;
 pub mod invariants;
 pub mod lanes;
@@ -20,7 +21,7 @@ mod types;
 pub use appender::{Appender, AppenderError, AppenderLimits, AppenderStats, StatsView};
 pub use audit::{Report, audit};
 pub use memory::MemoryStore;
-pub use open::open;
+pub use open::{open, open_existing};
 pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;
 pub use store::{AppendError, Counts, Store, StoreError};

@@ -3,7 +3,7 @@
 //! Every method that does more than one thing does it in one transaction. Drivers write SQL and nothing
 //! else: what a batch becomes is decided in `batch`, which all of them call.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 
@@ -47,6 +47,22 @@ pub enum StoreError {
         /// What was being done.
         doing: &'static str,
     },
+    /// There is no file where the ledger should be.
+    #[error(
+        "there is no ledger at {}: no such file; start `trueup controller` once, which makes it, or point DATABASE_URL \
+         at the ledger that it writes", path.display()
+    )]
+    Missing {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// What is there is something else.
+    #[error("the database holds no ledger ({source}); point DATABASE_URL at the one that `trueup controller` writes")]
+    NotALedger {
+        /// What the driver said.
+        #[source]
+        source: sqlx::Error,
+    },
     /// The address in DATABASE_URL is not one.
     #[error("DATABASE_URL cannot be used: {why}; write sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE")]
     Address {
@@ -63,6 +79,8 @@ impl StoreError {
             Self::Refused { .. } => "LedgerRefused",
             Self::Corrupt { .. } => "LedgerCorrupt",
             Self::NoInstallation { .. } => "LedgerNotInstalled",
+            Self::Missing { .. } => "LedgerMissing",
+            Self::NotALedger { .. } => "NotALedger",
             Self::Address { .. } => "LedgerAddress",
         }
     }

@@ -8,6 +8,8 @@ pub mod signature;
 mod tls;
 pub mod webhook;
 
+pub(crate) use tls::client_config;
+
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;

@@ -13,7 +13,7 @@ use rustls::{
 /// With `ca` (PEM), its certificates are the only ones trusted: whoever runs a CA of their own for billing does not
 /// want every public one to vouch for it too. Without, the machine's own store is used; that it may be empty matters
 /// only once a certificate has to be checked, so that plain HTTP works in an image without one.
-pub(super) fn client_config(ca: Option<&str>) -> Result<ClientConfig, String> {
+pub(crate) fn client_config(ca: Option<&str>) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();
     match ca {
         None => {

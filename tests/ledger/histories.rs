@@ -19,7 +19,7 @@ use trueup::{
 
 use crate::lab::{Lab, SHARD, START, draft};
 
-const STEPS: usize = 40;
+const STEPS: usize = 24;
 const UIDS: [&str; 5] = ["a", "b", "c", "d", "e"];
 const DESTINATIONS: [&str; 2] = ["archive", "billing"];
 const STATES: [&str; 6] = ["Pending", "Available", "Degraded", "Failed", "Terminating", "Deleted"];
@@ -125,6 +125,8 @@ struct Plan {
 
 struct History {
     lab: Lab,
+    // Another process on the same database.
+    other: Arc<dyn Store>,
     reference: Lab,
     model: Model,
     rng: StdRng,
@@ -135,11 +137,11 @@ struct History {
 
 pub async fn generated_histories_agree_with_the_model(mut lab: Lab) {
     let (histories, offset) = if lab.is_memory() {
-        (700, 0)
+        (680, 0)
     } else if lab.is_postgres() {
         (120, 10_000)
     } else {
-        (240, 20_000)
+        (220, 20_000)
     };
     for seed in offset..offset + histories {
         let play = std::panic::AssertUnwindSafe(play(lab, seed)).catch_unwind().await;
@@ -150,6 +152,7 @@ pub async fn generated_histories_agree_with_the_model(mut lab: Lab) {
 
 async fn play(lab: Lab, seed: u64) -> Lab {
     let mut history = History {
+        other: lab.reopen(),
         lab,
         reference: Lab::memory().await,
         model: Model::default(),
@@ -179,7 +182,8 @@ impl History {
             55..72 => self.claim().await,
             72..90 => self.settle().await,
             90..96 => self.pass().await,
-            _ => self.lab.store = self.lab.reopen(),
+            96..98 => self.other = self.lab.reopen(),
+            _ => std::mem::swap(&mut self.lab.store, &mut self.other),
         }
     }
 
@@ -284,10 +288,10 @@ impl History {
         let drafts = [self.drafts(&plans[0]), self.drafts(&plans[1])];
         let epochs = [self.term(), self.term()];
         let before = self.lab.store.shard(SHARD).await.unwrap().head;
-        let (other, now) = (self.lab.reopen(), self.lab.now());
+        let now = self.lab.now();
         let (first, second) = tokio::join!(
             self.lab.store.append(SHARD, epochs[0], now, &drafts[0]),
-            other.append(SHARD, epochs[1], now, &drafts[1])
+            self.other.append(SHARD, epochs[1], now, &drafts[1])
         );
         let query = RowQuery { after: Some((SHARD, before)), limit: 1, ..RowQuery::default() };
         let next = self.lab.store.rows(&query).await.unwrap().pop();
@@ -303,8 +307,7 @@ impl History {
         let plans = self.plans(None);
         let drafts = self.drafts(&plans);
         let epoch = Epoch::new(self.model.epoch);
-        let store: Arc<dyn Store> =
-            if self.rng.random_ratio(1, 2) { self.lab.reopen() } else { Arc::clone(&self.lab.store) };
+        let store = Arc::clone(if self.rng.random_ratio(1, 2) { &self.other } else { &self.lab.store });
         let before = self.lab.store.shard(SHARD).await.unwrap().head;
         let polls = self.rng.random_range(1..80);
         let now = self.lab.now();

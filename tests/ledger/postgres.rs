@@ -1,11 +1,12 @@
 //! What only a server shows: a leader that is stopped, and a server that is killed.
 
-use std::{sync::Arc, time::Duration};
+use std::{sync::Arc, task::Poll, time::Duration};
 
-use sqlx::{Connection, PgConnection, Row as _, postgres::PgConnectOptions, query};
+use futures::FutureExt;
+use sqlx::{Connection, Executor, PgConnection, postgres::PgConnectOptions, query};
 use trueup::{
-    domain::{Clock, Epoch, SystemClock},
-    ledger::{Appender, AppenderError, AppenderLimits, Outcome},
+    domain::{Clock, DestinationId, Epoch, SystemClock},
+    ledger::{AppendError, Appender, AppenderError, AppenderLimits, Outcome, StoreError},
 };
 
 use crate::{
@@ -47,21 +48,30 @@ async fn a_takeover_ends_no_session_of_somebody_else() {
 }
 
 #[tokio::test]
-async fn an_appender_that_stops_in_a_transaction_is_ended_by_the_server() {
+async fn a_leader_that_stops_in_a_transaction_loses_the_shard_by_itself() {
     let url = Postgres::shared().database().await;
     let lab = Lab::at(url.clone()).await;
     let epoch = lab.lead().await;
-    lab.stream(epoch, "a", 1).await;
-    let mut connection = PgConnection::connect(&url).await.unwrap();
-    // The session that just appended is idle in its pool: what it was told to do stands in its settings, which nobody
-    // else can read. But a copy made the same way can be asked.
-    let settings = query("SELECT application_name FROM pg_stat_activity WHERE datname = current_database()")
-        .fetch_all(&mut connection)
-        .await
-        .unwrap();
-    let names: Vec<String> = settings.iter().map(|row| row.get(0)).collect();
-    assert!(names.iter().any(|name| name == "trueup append"), "{names:?}");
-    assert!(names.iter().all(|name| name.is_empty() || name.starts_with("trueup ")), "{names:?}");
+    let mut watcher = PgConnection::connect(&url).await.unwrap();
+    let mut is_free = async || {
+        let free = query("SELECT 1 FROM shard FOR UPDATE SKIP LOCKED").fetch_optional(&mut watcher).await.unwrap();
+        free.is_some()
+    };
+    let batch: Vec<_> = (0..500).map(|n| nth(&format!("s{n}"), 0, START)).collect();
+    let mut appending = lab.store.append(SHARD, epoch, START, &batch);
+    // It goes on until it has the lock, and then never again, as a process that was sent SIGSTOP.
+    while is_free().await {
+        let polled = std::future::poll_fn(|context| Poll::Ready(appending.poll_unpin(context))).await;
+        assert!(polled.is_pending(), "it finished before it could be stopped: {polled:?}");
+    }
+    let clock = SystemClock::default();
+    while !is_free().await {
+        assert!(clock.monotonic() < Duration::from_secs(10), "the shard is still locked");
+        tokio::task::yield_now().await;
+    }
+    let refused = appending.await;
+    assert!(matches!(refused, Err(AppendError::NotCommitted(StoreError::Unavailable { .. }))), "{refused:?}");
+    assert_eq!(lab.store.counts().await.unwrap().transitions, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -109,4 +119,45 @@ async fn a_server_that_is_killed_loses_nothing_that_was_answered() {
     assert_eq!(lab.store.counts().await.unwrap().transitions, 20 * 40, "and each once");
     assert!(appender.stats().view().tries > appender.stats().view().batches, "the kills were felt");
     lab.assert_clean().await;
+}
+
+/// While a claim is at work, another relay drains one of the lanes that it is going to take, and an append wakes it
+/// again. The claim then takes a lane whose only row is newer than its own view.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_finds_the_row_that_woke_its_lane_after_it_began() {
+    // Stops every claim when it comes by the stream called gate, for as long as somebody holds the lock.
+    const GATE: &str = "CREATE FUNCTION gate(uid text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN \
+         IF uid = 'gate' AND current_setting('application_name') = 'trueup deliver' THEN \
+         PERFORM pg_advisory_lock_shared(42); PERFORM pg_advisory_unlock_shared(42); END IF; RETURN true; END $$; \
+         CREATE POLICY gate ON lane USING (gate(uid)); \
+         ALTER TABLE lane ENABLE ROW LEVEL SECURITY; ALTER TABLE lane FORCE ROW LEVEL SECURITY; \
+         SELECT pg_advisory_lock(42)";
+    const WAITING: &str = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'trueup deliver' \
+         AND datname = current_database() AND wait_event = 'advisory'";
+    let url = Postgres::shared().database().await;
+    let lab = Arc::new(Lab::at(url.clone()).await);
+    let billing = DestinationId::new("billing");
+    let epoch = lab.lead().await;
+    lab.store.open_destination(&billing, START).await.unwrap();
+    lab.stream(epoch, "gate", 1).await;
+    lab.stream(epoch, "other", 1).await;
+    let mut relay = PgConnection::connect(&url).await.unwrap();
+    relay.execute(sqlx::raw_sql(GATE)).await.unwrap();
+
+    let claiming = tokio::spawn({
+        let (lab, request) = (Arc::clone(&lab), lab.request(&billing));
+        async move { lab.store.claim(&request, START).await.unwrap() }
+    });
+    let clock = SystemClock::default();
+    while query(WAITING).fetch_optional(&mut relay).await.unwrap().is_none() {
+        assert!(clock.monotonic() < Duration::from_secs(4), "the claim never came to the gate");
+    }
+    query("UPDATE lane SET acked = 1, phase = 0 WHERE uid = 'other'").execute(&mut relay).await.unwrap();
+    lab.append(epoch, &[nth("other", 1, START)]).await;
+    query("SELECT pg_advisory_unlock(42)").execute(&mut relay).await.unwrap();
+
+    let claims = claiming.await.unwrap();
+    let other = claims.iter().find(|claim| claim.uid.as_str() == "other").expect("its lane is awake, so it is claimed");
+    let sent: Vec<_> = other.rows.iter().map(|row| row.sequence.get()).collect();
+    assert_eq!((other.acked.get(), other.head.get(), sent), (1, 2, vec![2]));
 }

@@ -113,6 +113,8 @@ async fn an_audit_names_what_was_tampered_with() {
     }
 }
 
+type Meddle = fn(&mut Row);
+
 /// The rows and the head of a stream as they should be.
 async fn stream() -> (Installation, Head, Vec<Row>) {
     let lab = Lab::memory().await;
@@ -137,7 +139,7 @@ async fn each_checker_says_where_what_and_what_instead() {
     assert_eq!(said[0], "dense: stream a at sequence 3: found sequence Sequence(3), expected Sequence(2)");
     assert!(found.iter().any(|violation| violation.invariant == Invariant::TamperEvident));
 
-    let cases: [(Invariant, fn(&mut Row)); 5] = [
+    let cases: [(Invariant, Meddle); 5] = [
         (Invariant::Fenced, |row| row.epoch = Epoch::new(0)),
         (Invariant::Legal, |row| row.from = None),
         (Invariant::Legal, |row| row.to = State::of("Deleted")),

@@ -66,6 +66,17 @@ impl SqliteStore {
             reading: pool(4).connect_lazy_with(options.pragma("query_only", "on")),
         })
     }
+
+    /// The ledger in the file at `path`, for reading alone: no file is created, and whatever would write is refused.
+    pub fn existing(path: &Path, tables: Tables) -> Result<Self, StoreError> {
+        if !path.is_file() {
+            return Err(StoreError::Missing { path: path.to_owned() });
+        }
+        // Not even the journal's mode is set: the file may turn out to be somebody else's.
+        let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(PATIENCE);
+        let pool = SqlitePoolOptions::new().max_connections(4).acquire_timeout(2 * PATIENCE).connect_lazy_with(options);
+        Ok(Self { tables, writing: pool.clone(), reading: pool })
+    }
 }
 
 #[async_trait]

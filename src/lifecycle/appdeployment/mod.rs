@@ -3,6 +3,8 @@
 mod desired;
 mod pods;
 mod rollout;
+#[cfg(test)]
+mod tests;
 
 pub use pods::PodView;
 

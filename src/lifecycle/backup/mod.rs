@@ -481,29 +481,4 @@ fn for_people(bytes: u64) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use super::*;
-    use crate::domain::Hash;
-
-    pub(in crate::lifecycle) fn sealed() -> Manifest {
-        let at = Timestamp::from_micros(1_799_999_999_000_000);
-        Manifest {
-            snapshot_id: "ab".repeat(32),
-            file: "shop.sql".into(),
-            size_bytes: 12_345,
-            sha256: Hash::ZERO,
-            dump_tool: "pg_dump (PostgreSQL) 15".into(),
-            repository_tool: "restic 0.14.0".into(),
-            started_at: at,
-            completed_at: at,
-            superseded_left: 0,
-        }
-    }
-
-    #[test]
-    fn lengths_read_well() {
-        assert_eq!(for_people(999), "999 B");
-        assert_eq!(for_people(12_345), "12.1 KiB");
-        assert_eq!(for_people(5 * 1024 * 1024 * 1024), "5.0 GiB");
-    }
-}
+pub(super) mod tests;

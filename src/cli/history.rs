@@ -1,0 +1,308 @@
+//! `trueup history`: what happened to a resource, and when.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde_json::{Value, json};
+
+use super::{
+    Failure, describe,
+    reading::{self, Ledger, Output},
+    table::{Align, Table},
+    text::{BOLD, DIM, PLAIN, Text},
+    when::When,
+};
+use crate::{
+    domain::{Clock, Effective, Event, Kind, Shard, SystemClock, TimeSource, Timestamp, Uid},
+    ledger::{Head, Row, RowQuery, Store},
+};
+
+/// How many rows are in memory at once, besides those that are shown.
+const PAGE: u32 = 500;
+/// How much of a row's evidence is shown: the end of a log says most.
+const EVIDENCE_LINES: usize = 8;
+const EVIDENCE_WIDTH: usize = 112;
+
+/// Show what happened to a resource: every change of its state, from the ledger.
+///
+/// Objects that were deleted and created again under the same name have streams of their own, shown one after the
+/// other. All times are in UTC.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What it is: tenant, appdeployment or backup, or as kubectl abbreviates them.
+    #[arg(value_parser = clap::value_parser!(Kind))]
+    kind: Kind,
+    /// What it is called: NAME, or NAMESPACE/NAME.
+    name: String,
+    /// Its namespace.
+    #[arg(short, long)]
+    namespace: Option<String>,
+    /// Only what happened then or later: 2026-11-17T09:00:00Z, 2026-11-17 (its beginning, in UTC), or 3d (ago).
+    #[arg(long, value_name = "TIME")]
+    since: Option<When>,
+    /// Only what happened before that.
+    #[arg(long, value_name = "TIME")]
+    until: Option<When>,
+    /// Only the object with this UID.
+    #[arg(long)]
+    uid: Option<String>,
+    /// How to write it.
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Output,
+    #[command(flatten)]
+    ledger: Ledger,
+}
+
+/// Prints it.
+pub async fn run(args: Args) -> Result<(), Failure> {
+    let now = SystemClock::default().now();
+    let since = args.since.map(|when| when.before(now));
+    let until = args.until.map(|when| when.before(now));
+    if let (Some(since), Some(until)) = (since, until)
+        && since >= until
+    {
+        let (since, until) = (describe::moment(since), describe::moment(until));
+        return Err(Failure::usage(&format!("--since {since} is not before --until {until}; exchange them")));
+    }
+    let (namespace, name) = whose(args.kind, args.namespace, args.name)?;
+    let (store, _) = args.ledger.open().await?;
+    let wanted = Wanted { kind: args.kind, namespace, name, uid: args.uid.map(Uid::new), since, until };
+    let streams = read(&store, &wanted).await?;
+    if streams.is_empty() {
+        return Err(Failure::violated(&wanted.unknown()));
+    }
+    match args.output {
+        Output::Table => {
+            reading::emit(&render(&streams, &wanted));
+            Ok(())
+        }
+        Output::Json => reading::emit_json(&to_json(&streams)?),
+    }
+}
+
+/// The namespace and the name that are meant.
+fn whose(kind: Kind, namespace: Option<String>, name: String) -> Result<(Option<String>, String), Failure> {
+    let (namespace, name) = match (namespace, name.split_once('/')) {
+        (None, Some((namespace, name))) => (Some(namespace.to_owned()), name.to_owned()),
+        (Some(_), Some(_)) => return Err(Failure::usage(&"the namespace is given twice; leave out one of the two")),
+        (namespace, None) => (namespace, name),
+    };
+    match (kind, &namespace) {
+        (Kind::Tenant, Some(_)) => Err(Failure::usage(&"a Tenant is in no namespace; leave the namespace out")),
+        (Kind::AppDeployment | Kind::Backup, None) => {
+            Err(Failure::usage(&format!("which {kind}? Say -n NAMESPACE, or name it NAMESPACE/{name}")))
+        }
+        _ => Ok((namespace, name)),
+    }
+}
+
+/// What was asked for.
+struct Wanted {
+    kind: Kind,
+    namespace: Option<String>,
+    name: String,
+    uid: Option<Uid>,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+}
+
+impl Wanted {
+    fn resource(&self) -> String {
+        describe::resource(self.kind, self.namespace.as_deref(), &self.name)
+    }
+
+    fn unknown(&self) -> String {
+        match &self.uid {
+            Some(uid) => format!("the ledger knows no {} with uid {uid}; leave --uid out to see all", self.resource()),
+            None => format!("the ledger knows no {}; is the name right, and its namespace?", self.resource()),
+        }
+    }
+
+    /// The times that are shown, if not all.
+    fn window(&self) -> Option<String> {
+        match (self.since, self.until) {
+            (None, None) => None,
+            (Some(since), None) => Some(format!("since {}", describe::moment(since))),
+            (None, Some(until)) => Some(format!("before {}", describe::moment(until))),
+            (Some(since), Some(until)) => {
+                Some(format!("between {} and {}", describe::moment(since), describe::moment(until)))
+            }
+        }
+    }
+}
+
+/// One stream, as far as it is shown.
+#[derive(Debug)]
+struct Stream {
+    head: Head,
+    /// The row that held when the time that is shown began.
+    before: Option<Row>,
+    rows: Vec<Row>,
+}
+
+/// The streams of that name, oldest first.
+async fn read(store: &Arc<dyn Store>, wanted: &Wanted) -> Result<Vec<Stream>, Failure> {
+    let failed = |error| reading::failure(&error);
+    let mut streams: BTreeMap<Uid, (Option<Row>, Vec<Row>)> = BTreeMap::new();
+    let mut query = RowQuery {
+        uid: wanted.uid.clone(),
+        named: Some((wanted.kind, wanted.namespace.clone(), wanted.name.clone())),
+        limit: PAGE,
+        ..RowQuery::default()
+    };
+    loop {
+        let page = store.rows(&query).await.map_err(failed)?;
+        let Some((shard, position)): Option<(Shard, _)> = page.last().map(|row| (row.shard, row.position)) else {
+            break;
+        };
+        query.after = Some((shard, position));
+        for row in page {
+            let (before, rows) = streams.entry(row.uid.clone()).or_default();
+            if wanted.since.is_some_and(|since| row.effective.at < since) {
+                *before = Some(row);
+            } else if wanted.until.is_none_or(|until| row.effective.at < until) {
+                rows.push(row);
+            }
+        }
+    }
+    let mut found = Vec::with_capacity(streams.len());
+    for (uid, (before, rows)) in streams {
+        if let Some(head) = store.head(&uid).await.map_err(failed)? {
+            found.push(Stream { head, before, rows });
+        }
+    }
+    found.sort_by(|a, b| (a.head.opened_at, &a.head.subject.uid).cmp(&(b.head.opened_at, &b.head.subject.uid)));
+    Ok(found)
+}
+
+fn to_json(streams: &[Stream]) -> Result<Value, Failure> {
+    let events = streams.iter().flat_map(|stream| &stream.rows).map(|row| {
+        let mut event: Value = serde_json::from_slice(&row.body).map_err(|error| {
+            let (uid, sequence) = (&row.uid, row.sequence);
+            Failure::violated(&format!("reading event {sequence} of stream {uid}: {error}; run `trueup audit`"))
+        })?;
+        event["recordedAt"] = json!(row.recorded_at);
+        event["evidence"] = json!(row.evidence);
+        Ok(event)
+    });
+    events.collect::<Result<Vec<_>, _>>().map(Value::Array)
+}
+
+fn render(streams: &[Stream], wanted: &Wanted) -> Vec<Text> {
+    let mut lines = vec![];
+    for (index, stream) in streams.iter().enumerate() {
+        if index > 0 {
+            lines.push(Text::default());
+        }
+        lines.extend(header(stream, wanted, (index + 1, streams.len())));
+        lines.push(Text::default());
+        if stream.rows.is_empty() {
+            lines.push(nothing(stream, wanted));
+        } else {
+            lines.extend(table(&stream.rows).lines());
+        }
+    }
+    lines
+}
+
+fn header(stream: &Stream, wanted: &Wanted, (place, streams): (usize, usize)) -> [Text; 2] {
+    let Head { subject, opened_at, entered_at, closed_at, state, .. } = &stream.head;
+    let which = if streams > 1 { format!("   object {place} of {streams} under this name") } else { String::new() };
+    let owner = format!("   tenant {} · account {} · plan {}", subject.tenant, subject.account, subject.plan);
+    let first = Text::new(BOLD, wanted.resource()).and(DIM, owner).and(DIM, which);
+    let life = match closed_at {
+        Some(closed) => format!("   {} – {}, ", describe::moment(*opened_at), describe::moment(*closed)),
+        None => format!("   since {}, now ", describe::moment(*opened_at)),
+    };
+    let entered = if closed_at.is_some() || entered_at == opened_at {
+        String::new()
+    } else {
+        format!(" since {}", describe::moment_beside(*entered_at, *opened_at))
+    };
+    let second = Text::new(DIM, format!("uid {}{life}", subject.uid))
+        .and(describe::style_of(state), state.as_str())
+        .and(DIM, entered)
+        .and(DIM, "   times in UTC");
+    [first, second]
+}
+
+/// What to say of a stream of which nothing is shown.
+fn nothing(stream: &Stream, wanted: &Wanted) -> Text {
+    let window = wanted.window().unwrap_or_else(|| "ever".to_owned());
+    match &stream.before {
+        None => Text::plain(format!("Nothing happened {window}: it was not there yet.")),
+        Some(row) => Text::plain(format!("Nothing happened {window}: it was "))
+            .and(describe::style_of(&row.to), row.to.as_str())
+            .and(PLAIN, format!(" since {} (sequence {}).", describe::moment(row.effective.at), row.sequence)),
+    }
+}
+
+fn table(rows: &[Row]) -> Table {
+    let mut table = Table::new(vec![
+        ("SEQ", Align::Right),
+        ("WHEN", Align::Left),
+        ("FROM → TO", Align::Left),
+        ("REASON", Align::Left),
+        ("BILLABLE", Align::Left),
+        ("RECORDED", Align::Left),
+    ]);
+    for row in rows {
+        let mut states = Text::default();
+        if let Some(from) = &row.from {
+            states = states.and(DIM, format!("{from} → "));
+        }
+        let billable = match Event::verify(&row.body) {
+            Ok(event) => describe::billable(event.data.billable),
+            Err(_) => "damaged, run `trueup audit`".to_owned(),
+        };
+        table.row(vec![
+            vec![Text::plain(row.sequence.to_string())],
+            when(row.effective),
+            vec![states.and(describe::style_of(&row.to), row.to.as_str())],
+            vec![Text::plain(&row.reason)],
+            vec![Text::new(if billable == "nothing" { DIM } else { PLAIN }, &billable)],
+            vec![Text::new(DIM, describe::moment_beside(row.recorded_at, row.effective.at))],
+        ]);
+        for line in row.evidence.iter().flat_map(|text| evidence(text)) {
+            table.note(line);
+        }
+    }
+    table
+}
+
+/// The effective time; below it where it came from, if it was not reported, and its bounds, if they are wide.
+fn when(effective: Effective) -> Vec<Text> {
+    const TIGHT: u128 = 1_000_000;
+    let Effective { at, not_before, not_after, source } = effective;
+    let mut lines = vec![Text::plain(describe::moment(at))];
+    let mut notes = vec![];
+    if source != TimeSource::Reported {
+        notes.push(source.as_str().to_owned());
+    }
+    if not_after.since(not_before).as_micros() > TIGHT {
+        if not_before < at {
+            notes.push(format!("≥ {}", describe::moment_beside(not_before, at)));
+        }
+        if not_after > at {
+            notes.push(format!("≤ {}", describe::moment_beside(not_after, at)));
+        }
+    }
+    if !notes.is_empty() {
+        lines.push(Text::new(DIM, notes.join(" ")));
+    }
+    lines
+}
+
+/// The end of what was kept beside a row.
+fn evidence(text: &str) -> Vec<Text> {
+    let lines: Vec<&str> = text.trim_end().lines().collect();
+    let hidden = lines.len().saturating_sub(EVIDENCE_LINES);
+    let mut shown = vec![];
+    if hidden > 0 {
+        let noun = if hidden == 1 { "line" } else { "lines" };
+        shown.push(Text::new(DIM, format!("│ … {hidden} {noun} before; -o json shows all")));
+    }
+    shown.extend(
+        lines[hidden..].iter().map(|line| Text::new(DIM, "│ ").and(PLAIN, line.trim_end()).cut(EVIDENCE_WIDTH)),
+    );
+    shown
+}

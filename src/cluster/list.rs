@@ -1,0 +1,113 @@
+//! The custom resources as the API server shows them, for commands that only look.
+
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DynamicObject, ListParams},
+};
+
+use super::CustomKind;
+use crate::{
+    api::{Condition, LedgerRef},
+    domain::{Kind, Sequence, State, Timestamp, Uid},
+    ledger::comparisons::{Shown, ShownPlace},
+    lifecycle::FINALIZER,
+};
+
+/// How many objects are in one answer.
+const PAGE: u32 = 500;
+
+/// How fresh a list must be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Freshness {
+    /// Everything that was written before it was asked for.
+    Latest,
+    /// What the API server has in its memory: milliseconds older, and far cheaper.
+    Cached,
+}
+
+/// An object of a kind that has streams.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Listed {
+    /// What the ledger is compared with.
+    pub shown: Shown,
+    /// Whether somebody asked for it to be deleted.
+    pub deleting: bool,
+    /// When it was made.
+    pub created: Option<Timestamp>,
+    /// The condition `Ready`.
+    pub ready: Option<Condition>,
+    /// The condition `Stalled`.
+    pub stalled: Option<Condition>,
+    /// Pods that are asked for.
+    pub desired: Option<i64>,
+    /// Pods that exist.
+    pub pods: Option<i64>,
+    /// Pods that are available.
+    pub available: Option<i64>,
+    /// Namespaces that it has, if it is a Tenant.
+    pub namespaces: Option<i64>,
+}
+
+/// The resource of the API that has the streams of `kind`.
+const fn custom(kind: Kind) -> CustomKind {
+    match kind {
+        Kind::Tenant => CustomKind::Tenant,
+        Kind::AppDeployment => CustomKind::AppDeployment,
+        Kind::Backup => CustomKind::Backup,
+    }
+}
+
+/// Every object in the cluster of a kind that has streams.
+pub async fn list(client: &Client, freshness: Freshness) -> Result<Vec<Listed>, kube::Error> {
+    let mut found = vec![];
+    for kind in Kind::ALL {
+        let api: Api<DynamicObject> = Api::all_with(client.clone(), &custom(kind).resource());
+        let mut params = match freshness {
+            Freshness::Latest => ListParams::default().limit(PAGE),
+            // Pages would be read from the database again.
+            Freshness::Cached => ListParams::default().match_any(),
+        };
+        loop {
+            let page = api.list(&params).await?;
+            found.extend(page.items.iter().map(|object| listed(kind, object)));
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params = params.continue_token(&token),
+                None => break,
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn listed(kind: Kind, object: &DynamicObject) -> Listed {
+    let (spec, status) = (&object.data["spec"], &object.data["status"]);
+    let place: Option<LedgerRef> = serde_json::from_value(status["ledger"].clone()).unwrap_or_default();
+    let mut conditions: Vec<Condition> = serde_json::from_value(status["conditions"].clone()).unwrap_or_default();
+    let mut condition = |wanted: &str| {
+        let place = conditions.iter().position(|condition| condition.type_ == wanted)?;
+        Some(conditions.swap_remove(place))
+    };
+    Listed {
+        shown: Shown {
+            uid: Uid::new(object.uid().unwrap_or_default()),
+            kind,
+            namespace: object.namespace(),
+            name: object.name_any(),
+            has_finalizer: object.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
+            state: status["state"].as_str().map(State::named),
+            ledger: place.map(|place| ShownPlace {
+                uid: Uid::new(place.uid),
+                sequence: Sequence::new(place.sequence),
+                hash: place.hash,
+            }),
+        },
+        deleting: object.metadata.deletion_timestamp.is_some(),
+        created: object.creation_timestamp().map(|time| time.0.into()),
+        ready: condition("Ready"),
+        stalled: condition("Stalled"),
+        desired: spec["replicas"].as_i64(),
+        pods: status["replicas"].as_i64(),
+        available: status["availableReplicas"].as_i64(),
+        namespaces: status["namespaceCount"].as_i64(),
+    }
+}

@@ -1,0 +1,197 @@
+//! What must hold between the ledger and what others were shown or told. Pure: both sides in, violations out.
+//!
+//! There are two kinds of rule. What somebody was told must follow from the ledger at every moment: these hold in the
+//! middle of everything, provided that the ledger is read after the others. That everybody was told everything holds
+//! only in the end: these name a `goal`, a head read before the others, and are asked again until they hold or
+//! patience ends. A system that moves on meanwhile is ahead of the goal, and in order.
+
+use super::{
+    invariants::{Findings, Invariant, Place, Violation},
+    types::{Head, LaneState, LaneView, Row},
+};
+use crate::domain::{Era, Hash, Kind, Sequence, State, Uid};
+
+/// An object as the cluster shows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Shown {
+    /// Its UID.
+    pub uid: Uid,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its namespace, where the kind has one.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// Whether it carries Trueup's finalizer: it has been taken in.
+    pub has_finalizer: bool,
+    /// The state in its status.
+    pub state: Option<State>,
+    /// Where the ledger stands, by its status.
+    pub ledger: Option<ShownPlace>,
+}
+
+/// A place in the ledger that a status names.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ShownPlace {
+    /// The stream.
+    pub uid: Uid,
+    /// The place in it.
+    pub sequence: Sequence,
+    /// The hash there, in hexadecimal digits.
+    pub hash: String,
+}
+
+/// A stream as a receiver knows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Told {
+    /// The stream.
+    pub uid: Uid,
+    /// The era of its last event.
+    pub era: Era,
+    /// The place of its last event.
+    pub sequence: Sequence,
+    /// The hash of that event.
+    pub hash: Hash,
+    /// The state since.
+    pub state: State,
+    /// How many events were applied.
+    pub applied: i64,
+}
+
+/// What the ledger says at the place that somebody names: its newest row, or an older one.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// The stream's head, read after what it is compared with. `None`: there is no such stream.
+    pub head: Option<&'a Head>,
+    /// The row at the place that is named, where that is not the head.
+    pub row: Option<&'a Row>,
+}
+
+impl<'a> Known<'a> {
+    /// The hash and the state at `sequence`.
+    fn at(self, sequence: Sequence) -> Option<(Hash, &'a State)> {
+        let newest = self.head.filter(|head| head.sequence == sequence).map(|head| (head.hash, &head.state));
+        newest.or_else(|| self.row.filter(|row| row.sequence == sequence).map(|row| (row.hash, &row.to)))
+    }
+}
+
+/// Whether what a status says follows from the ledger. Holds at every moment.
+pub fn status(shown: &Shown, known: Known<'_>, into: &mut Vec<Violation>) {
+    let leads = Invariant::StatusNeverLeads;
+    let Some(place) = &shown.ledger else {
+        let mut findings = Findings { place: Place::Object(shown.uid.clone()), into };
+        return findings.require(leads, shown.state.is_none(), || {
+            let state = shown.state.as_ref().map_or("", State::as_str);
+            (format!("state {state} in the status, without a place in the ledger"), "no state".to_owned())
+        });
+    };
+    let mut findings = Findings { place: Place::Stream(shown.uid.clone(), place.sequence), into };
+    findings.require(leads, place.uid == shown.uid, || {
+        (format!("a status that speaks of uid {}", place.uid), format!("of its own, {}", shown.uid))
+    });
+    let said = format!("status at sequence {}", place.sequence);
+    if let Some((hash, state)) = follows(leads, &said, place.sequence, known, &mut findings) {
+        findings.require(leads, place.hash == hash.to_string(), || {
+            (format!("{said} with hash {}", place.hash), format!("hash {hash}, as in the ledger"))
+        });
+        findings.require(leads, shown.state.as_ref() == Some(state), || {
+            let shown = shown.state.as_ref().map_or("none", State::as_str);
+            (format!("{said} with state {shown}"), format!("state {state}, as in the ledger"))
+        });
+    }
+}
+
+/// Whether a status has come as far as the ledger had. Holds in the end.
+pub fn status_reached(shown: &Shown, goal: &Head, into: &mut Vec<Violation>) {
+    let mut findings = Findings { place: Place::Stream(shown.uid.clone(), goal.sequence), into };
+    let reached = shown.ledger.as_ref().map_or(Sequence::new(0), |place| place.sequence);
+    findings.require(Invariant::StatusNeverLeads, reached >= goal.sequence, || {
+        let found = match reached.get() {
+            0 => "a status that says nothing of the ledger".to_owned(),
+            _ => format!("status still at sequence {reached}"),
+        };
+        (found, format!("sequence {}, state {}", goal.sequence, goal.state))
+    });
+}
+
+/// Whether an object that was taken in has a stream. Holds in the end.
+pub fn opened(shown: &Shown, head: Option<&Head>, into: &mut Vec<Violation>) {
+    let mut findings = Findings { place: Place::Object(shown.uid.clone()), into };
+    findings.require(Invariant::Closed, head.is_some() || !shown.has_finalizer, || {
+        ("a live object with Trueup's finalizer and no stream".to_owned(), "a stream in the ledger".to_owned())
+    });
+}
+
+/// Whether stream and object agree on whether it is over: `shown` is what the cluster has under this UID. Holds in
+/// the end.
+pub fn closed(head: &Head, shown: Option<&Shown>, into: &mut Vec<Violation>) {
+    let mut findings = Findings { place: Place::Stream(head.subject.uid.clone(), head.sequence), into };
+    match (head.closed_at, shown) {
+        (None, None) => findings.require(Invariant::Closed, false, || {
+            (format!("an open stream in state {}, whose object is gone", head.state), "a closing row".to_owned())
+        }),
+        (Some(_), Some(shown)) => findings.require(Invariant::Closed, !shown.has_finalizer, || {
+            (
+                format!("a stream that ended in {}, whose object is still there", head.state),
+                "an object without Trueup's finalizer, or none".to_owned(),
+            )
+        }),
+        _ => {}
+    }
+}
+
+/// Whether what a receiver applied follows from the ledger. Holds at every moment.
+pub fn told(told: &Told, known: Known<'_>, into: &mut Vec<Violation>) {
+    let delivered = Invariant::Delivered;
+    let mut findings = Findings { place: Place::Stream(told.uid.clone(), told.sequence), into };
+    let said = format!("sequence {} at the receiver", told.sequence);
+    if let Some((hash, state)) = follows(delivered, &said, told.sequence, known, &mut findings) {
+        findings.require(delivered, told.hash == hash, || {
+            (format!("{said} with hash {}", told.hash), format!("hash {hash}, as in the ledger"))
+        });
+        findings.require(delivered, told.state == *state, || {
+            (format!("{said} with state {}", told.state), format!("state {state}, as in the ledger"))
+        });
+    }
+    // Where rows were lost, those of the era that ended were applied besides.
+    let once = told.era > Era::new(0) || told.applied == told.sequence.get();
+    findings.require(delivered, once, || {
+        (format!("{} events applied at the receiver", told.applied), format!("{}, each once", told.sequence))
+    });
+}
+
+/// Whether a receiver has come as far as the ledger had. Holds in the end, unless a lane is parked.
+pub fn told_reached(told: Option<&Told>, goal: &Head, parked: Option<&LaneView>, into: &mut Vec<Violation>) {
+    let mut findings = Findings { place: Place::Stream(goal.subject.uid.clone(), goal.sequence), into };
+    let reached = told.map_or(Sequence::new(0), |told| told.sequence);
+    findings.require(Invariant::Delivered, reached >= goal.sequence, || {
+        let mut found = match reached.get() {
+            0 => "nothing at the receiver".to_owned(),
+            _ => format!("sequence {reached} at the receiver"),
+        };
+        if let Some(lane) = parked.filter(|lane| lane.state == LaneState::Parked) {
+            let reason = lane.park_reason.as_deref().unwrap_or("for no reason");
+            found.push_str(&format!(", its lane to {} parked: {reason}", lane.destination));
+        }
+        (found, format!("sequence {}, state {}", goal.sequence, goal.state))
+    });
+}
+
+/// What the ledger says at the place that is named, if it knows it.
+fn follows<'a>(
+    invariant: Invariant,
+    said: &str,
+    sequence: Sequence,
+    known: Known<'a>,
+    findings: &mut Findings<'_>,
+) -> Option<(Hash, &'a State)> {
+    let head = known.head.map_or(Sequence::new(0), |head| head.sequence);
+    findings.require(invariant, sequence <= head, || {
+        let expected = match head.get() {
+            0 => "nothing: the ledger has no such stream".to_owned(),
+            _ => format!("at most {head}, the ledger's newest"),
+        };
+        (said.to_owned(), expected)
+    });
+    known.at(sequence)
+}

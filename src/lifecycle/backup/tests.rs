@@ -1,0 +1,137 @@
+//! The situations that people ask about, each with the plan that it gets.
+
+use super::*;
+use crate::{
+    domain::Hash,
+    lifecycle::fixtures::{NOW, head, object},
+};
+
+pub(in crate::lifecycle) fn sealed() -> Manifest {
+    let at = Timestamp::from_micros(1_799_999_999_000_000);
+    Manifest {
+        snapshot_id: "ab".repeat(32),
+        file: "shop.sql".into(),
+        size_bytes: 12_345,
+        sha256: Hash::ZERO,
+        dump_tool: "pg_dump (PostgreSQL) 15".into(),
+        repository_tool: "restic 0.14.0".into(),
+        started_at: at,
+        completed_at: at,
+        superseded_left: 0,
+    }
+}
+
+#[test]
+fn lengths_read_well() {
+    assert_eq!(for_people(999), "999 B");
+    assert_eq!(for_people(12_345), "12.1 KiB");
+    assert_eq!(for_people(5 * 1024 * 1024 * 1024), "5.0 GiB");
+}
+
+fn spec(policy: &str) -> BackupSpec {
+    serde_json::from_value(serde_json::json!({
+        "source": { "command": { "image": "tool:1", "command": ["dump"] } },
+        "repositoryRef": { "name": "main" },
+        "deletionPolicy": policy,
+    }))
+    .unwrap()
+}
+
+fn seen() -> Observed {
+    Observed {
+        member: Some(Membership {
+            tenant: crate::domain::TenantName::new("acme"),
+            account: "acct".into(),
+            plan: "small".into(),
+            suspended: false,
+            ending: false,
+            restricted: false,
+        }),
+        repository: Some(RepositoryView {
+            spec: serde_json::from_value(serde_json::json!({
+                "filesystem": { "claimName": "c" }, "keySecretRef": { "name": "k", "key": "k" },
+            }))
+            .unwrap(),
+            trouble: None,
+        }),
+        mover_image: "mover:1".into(),
+        ..Observed::default()
+    }
+}
+
+fn ended(job: &Child, kind: &str, container: &str, exit_code: i32, message: String) -> (Child, ContainerEnd) {
+    let mut job = job.clone();
+    job.body["status"] = serde_json::json!({
+        "conditions": [{ "type": kind, "status": "True", "lastTransitionTime": NOW }],
+    });
+    let end = ContainerEnd {
+        job: job.key.name.clone(),
+        container: container.into(),
+        exit_code,
+        reason: "Error".into(),
+        message,
+        finished_at: Some(NOW),
+    };
+    (job, end)
+}
+
+fn running(spec: &BackupSpec) -> (Head, Child) {
+    let head = Head { entered: crate::domain::Sequence::new(7), ..head(Kind::Backup, "Running") };
+    let plan = decide(&object(spec, "nightly", Some("acme-prod")), &seen(), Some(&head), NOW);
+    let job = plan.apply.into_iter().next().unwrap();
+    (head, Child { key: job.key, body: job.body, answer_to: None })
+}
+
+#[test]
+fn a_run_is_claimed_in_the_ledger_before_its_job_is_made() {
+    let spec = spec("Retain");
+    let backup = object(&spec, "nightly", Some("acme-prod"));
+    let plan = decide(&backup, &seen(), Some(&head(Kind::Backup, "Pending")), NOW);
+    assert_eq!(plan.transition.unwrap().to.as_str(), "Running");
+    assert!(plan.apply.is_empty());
+    let (_, job) = running(&spec);
+    assert_eq!(job.key.name, "nightly-11111111-7", "named after the row that claimed it");
+}
+
+#[test]
+fn a_dump_that_fails_half_way_is_a_failure_with_the_tail_of_its_own_error() {
+    let spec = spec("Retain");
+    let (head, job) = running(&spec);
+    let (job, end) = ended(&job, "Failed", "dump", 1, "pg_dump: error: connection lost".into());
+    let seen = Observed { jobs: vec![job], ends: vec![end], ..seen() };
+    let failed = decide(&object(&spec, "nightly", Some("acme-prod")), &seen, Some(&head), NOW).transition.unwrap();
+    assert_eq!((failed.to.as_str(), failed.billable), ("Failed", Billable::ZERO));
+    assert!(failed.evidence.unwrap().ends_with("pg_dump: error: connection lost"));
+}
+
+#[test]
+fn an_artifact_counts_only_with_its_manifest() {
+    let spec = spec("Retain");
+    let backup = object(&spec, "nightly", Some("acme-prod"));
+    let (head, job) = running(&spec);
+    let (job, end) = ended(&job, "Complete", "mover", 0, Ended::Sealed(sealed()).to_message());
+    let whole = Observed { jobs: vec![job.clone()], ends: vec![end], ..seen() };
+    let done = decide(&backup, &whole, Some(&head), NOW).transition.unwrap();
+    assert_eq!((done.to.as_str(), done.billable.storage_bytes), ("Completed", 12_345));
+    let podless = Observed { jobs: vec![job], ..seen() };
+    assert_eq!(decide(&backup, &podless, Some(&head), NOW).transition.unwrap().to.as_str(), "Failed");
+}
+
+#[test]
+fn an_artifact_that_is_to_go_is_removed_before_the_stream_is_closed() {
+    let spec = spec("Delete");
+    let mut backup = object(&spec, "nightly", Some("acme-prod"));
+    backup.deleting_since = Some(NOW);
+    let head = head(Kind::Backup, "Terminating");
+    let plan = decide(&backup, &seen(), Some(&head), NOW);
+    assert_eq!(plan.transition, None);
+    let removal = plan.apply.into_iter().next().unwrap();
+    let removal = Child { key: removal.key, body: removal.body, answer_to: None };
+    let (failed, end) = ended(&removal, "Failed", "mover", 1, "no".into());
+    let stuck = Observed { jobs: vec![failed], ends: vec![end], ..seen() };
+    assert_eq!(decide(&backup, &stuck, Some(&head), NOW).transition, None, "it is said, and nothing is closed");
+    let (done, end) = ended(&removal, "Complete", "mover", 0, Ended::Forgotten(1).to_message());
+    let gone = Observed { jobs: vec![done], ends: vec![end], ..seen() };
+    let closed = decide(&backup, &gone, Some(&head), NOW).transition.unwrap();
+    assert_eq!((closed.to.as_str(), closed.reason), ("Deleted", reasons::ARTIFACT_REMOVED));
+}
