@@ -13,6 +13,7 @@ mod reading;
 pub mod receiver;
 mod table;
 mod text;
+mod watch;
 mod when;
 
 pub use failure::Failure;
@@ -56,6 +57,8 @@ pub enum Command {
     Audit(audit::Args),
     /// Show what billing was sent, what waits, and what is parked.
     Outbox(outbox::Args),
+    /// Watch the cluster, the ledger and billing side by side.
+    Watch(watch::Args),
 }
 
 impl Command {
@@ -63,6 +66,8 @@ impl Command {
     const fn default_log(&self) -> &'static str {
         match self {
             Self::Controller(_) | Self::Mover(_) | Self::Receiver(_) => "info",
+            // A line of the log would tear the picture.
+            Self::Watch(_) => "off",
             _ => "error",
         }
     }
@@ -82,6 +87,7 @@ impl Cli {
             Command::History(args) => history::run(args).await?,
             Command::Audit(args) => audit::run(args).await?,
             Command::Outbox(args) => outbox::run(args).await?,
+            Command::Watch(args) => watch::run(args, stop).await?,
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -49,11 +49,6 @@ impl Table {
         }
     }
 
-    /// Whether there are no rows.
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
     /// The title, the rows and their notes, line by line.
     pub fn lines(&self) -> Vec<Text> {
         let widths: Vec<usize> = (0..self.columns.len()).map(|index| self.width(index)).collect();
