@@ -33,7 +33,7 @@ close_place() {
   ((status == 0 || status == 130)) || tell_failure "$status"
   [[ $status != 130 ]] || printf '\n'
   ((${settled:-0} == 1)) || printf 'cleaning up\n'
-  stop_process "$place" view 1
+  stop_process "$place" view 2
   stop_process "$place" controller 8
   stop_process "$place" receiver 8
   remove_cluster_things

@@ -32,10 +32,7 @@ begin_chapter() {
 # end_chapter: what billing was told meanwhile; a frame of the live view where it isn't redrawn all the time; a rest.
 end_chapter() {
   tell_news
-  if [[ $tty == no ]]; then
-    refresh_view
-    [[ -z $live_text ]] || printf '\n%s\n' "$live_text"
-  fi
+  [[ $tty == yes ]] || { echo && print_frame; }
   rest "$pause"
 }
 
@@ -74,7 +71,7 @@ quoted() {
   printf '%s' "$line"
 }
 
-# erase_live, draw_live: the part of the screen that is redrawn. Nothing else writes to the terminal between the two.
+# erase_live, draw_live, redraw_live: the part of the screen that is redrawn. Nothing else writes to the terminal in between.
 erase_live() {
   ((live_height > 0)) || return 0
   printf '\e[%dA\r\e[J' "$live_height"
@@ -83,17 +80,27 @@ erase_live() {
 
 draw_live() {
   [[ $tty == yes ]] || return 0
-  local -a lines=()
-  [[ -z ${waiting_line:-} ]] || lines+=("   ${yellow}…${plain} $waiting_line")
-  local view
-  [[ -z $live_text ]] || {
-    mapfile -t view < <(fit_to_screen <<<"$live_text")
-    lines+=("" "${view[@]}")
-  }
-  ((${#lines[@]} > 0)) || return 0
-  printf '%s\n' "${lines[@]}"
-  live_height=${#lines[@]}
+  drawn="$live_text|${waiting_line:-}"
+  local text=''
+  [[ -z ${waiting_line:-} ]] || text="   ${yellow}…${plain} $waiting_line"$'\n'
+  [[ -z $live_text ]] || text+=$'\n'$(fit_to_screen <<<"$live_text")$'\n'
+  [[ -n $text ]] || return 0
+  printf '%s' "$text"
+  local -r newlines=${text//[!$'\n']/}
+  live_height=${#newlines}
 }
+
+# redraw_live: at once, on terminals that can: others ignore what stands around it.
+redraw_live() {
+  [[ $tty == yes ]] || return 0
+  local -r up=$live_height
+  live_height=0
+  printf '\e[?2026h%s' "$( ((up == 0)) || printf '\e[%dA\r\e[J' "$up")"
+  draw_live
+  printf '\e[?2026l'
+}
+
+screen_columns() { stty size </dev/tty 2>/dev/null | cut -d' ' -f2 || echo 100; }
 
 # fit_to_screen: a line that wraps, or more lines than there are, can't be erased again.
 fit_to_screen() {

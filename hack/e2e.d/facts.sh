@@ -65,8 +65,11 @@ dense() {
     END { exit bad }'
 }
 
-# remembered: the states in the history, which is what stands between its heading and the audit's.
+# remembered: the states in the history, which is what stands between its heading and the audit's. The first row has no arrow.
 remembered() {
   sed -n '/^What happened to web/,/^Does everything hold/p' "$transcript" |
-    awk '$1 ~ /^[0-9]+$/ { for (i = 1; i < NF; i++) if ($i == "→" || $i == "->") { if ($(i - 1) != $(i + 1)) { out = out sep $(i + 1); sep = " " } break } } END { print out }'
+    awk '$1 ~ /^[0-9]+$/ && $2 ~ /^[0-9]+-/ {
+      to = $5 == "→" ? $6 : $4
+      if ($5 != "→" || $4 != $6) { out = out sep to; sep = " " }
+    } END { print out }'
 }
