@@ -61,13 +61,16 @@ impl fmt::Display for Kind {
 impl FromStr for Kind {
     type Err = UnknownKind;
 
-    /// Takes what kubectl takes: any case, singular or plural, or the short name.
+    /// Takes what kubectl takes: any case, singular or plural, or the short name; and `app`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let wanted = text.to_ascii_lowercase();
         Self::ALL
             .into_iter()
             .find(|kind| {
-                wanted == kind.lower() || wanted == kind.short() || wanted.strip_suffix('s') == Some(kind.lower())
+                wanted == kind.lower()
+                    || (wanted == "app" && *kind == Self::AppDeployment)
+                    || wanted == kind.short()
+                    || wanted.strip_suffix('s') == Some(kind.lower())
             })
             .ok_or_else(|| UnknownKind(text.to_owned()))
     }

@@ -18,7 +18,7 @@ use crate::{
         sink::{self, DeliveryView, Observed},
     },
     outbox::{Destination, Limits},
-    sinks::{self, Sink, SinkConfig},
+    sinks::{self, SinkConfig},
 };
 
 /// Lanes that are counted for the status; a sink that is further behind shows this many and more.
@@ -29,12 +29,9 @@ pub(super) async fn look(context: Arc<Context>, object: Arc<DynamicObject>) -> R
     let key = OwnerKey { kind: CustomKind::BillingSink, namespace: None, name: object.name_any() };
     let Some(spec) = spec_of::<BillingSinkSpec>(&object) else { return Ok(Action::await_change()) };
     let id = DestinationId::new(spec.destination_id.as_str());
-    let (sink, revision) = match configure(&context, &object, &spec).await? {
-        Ok((sink, revision)) => (Ok(sink), revision),
-        Err(trouble) => (Err(trouble), String::new()),
-    };
+    let configured = configure(&context, &object, &spec, &id).await?;
     let seen = Observed {
-        trouble: sink.as_ref().err().cloned(),
+        trouble: configured.as_ref().err().cloned(),
         rival: rival(&context, &object, &spec),
         delivery: delivery(&context, &id).await?,
     };
@@ -46,16 +43,14 @@ pub(super) async fn look(context: Arc<Context>, object: Arc<DynamicObject>) -> R
         context.cluster.add_finalizer(&key, &object).await?;
         return Ok(Action::requeue(Duration::ZERO));
     }
-    match sink {
-        Ok(sink) if plan.serve && !context.relay.serves(&id, &revision) => {
+    if plan.serve {
+        if let Ok(Some(destination)) = configured {
             // Lanes first, under the shard's lock, so that no row slips between.
             context.ledger.open_destination(&id, context.clock.now()).await?;
-            let concurrency = u32::try_from(spec.webhook.concurrency).unwrap_or(1);
-            let limits = Limits { concurrency, ..Limits::default() };
-            context.relay.put(Destination { id: id.clone(), revision, sink, limits });
+            context.relay.put(destination);
         }
-        _ if seen.rival.is_none() => context.relay.remove(&id).await,
-        _ => {}
+    } else if seen.rival.is_none() {
+        context.relay.remove(&id).await;
     }
     if plan.forget {
         context.ledger.close_destination(&id).await?;
@@ -72,12 +67,13 @@ pub(super) async fn look(context: Arc<Context>, object: Arc<DynamicObject>) -> R
     Ok(Action::requeue(plan.look_again))
 }
 
-/// The sink that the spec and its Secret make, and a name for this configuration; or what is wrong with them.
+/// The destination that the spec and its Secret make, if it is not served so already; or what is wrong with them.
 async fn configure(
     context: &Context,
     object: &DynamicObject,
     spec: &BillingSinkSpec,
-) -> Result<Result<(Arc<dyn Sink>, String), String>, ReconcileError> {
+    id: &DestinationId,
+) -> Result<Result<Option<Destination>, String>, ReconcileError> {
     let secrets: Api<Secret> = Api::namespaced(context.cluster.client().clone(), &context.namespace);
     let reference = &spec.webhook.secret_ref;
     let found = secrets.get_opt(&reference.name).await.map_err(|error| {
@@ -98,15 +94,23 @@ async fn configure(
             context.namespace, reference.name, reference.key
         )));
     };
+    // Secrets cannot be compared, so their version stands for them.
+    let revision = format!("{}-{version}", object.metadata.generation.unwrap_or(0));
+    if context.relay.serves(id, &revision) {
+        return Ok(Ok(None));
+    }
     let config = SinkConfig {
         sink_type: "webhook".to_owned(),
         settings: json!({ "url": spec.webhook.url, "timeout": format!("{}s", spec.webhook.timeout_seconds) }),
         secrets: BTreeMap::from([("signingKeys".to_owned(), SecretString::from(text))]),
     };
-    Ok(match sinks::build(&config, context.clock.clone()) {
-        Ok(sink) => Ok((sink, format!("{}-{version}", object.metadata.generation.unwrap_or(0)))),
-        Err(fault) => Err(fault.to_string()),
-    })
+    let concurrency = u32::try_from(spec.webhook.concurrency).unwrap_or(1);
+    Ok(sinks::build(&config, context.clock.clone())
+        .map(|sink| {
+            let limits = Limits { concurrency, ..Limits::default() };
+            Some(Destination { id: id.clone(), revision, sink, limits })
+        })
+        .map_err(|fault| fault.to_string()))
 }
 
 /// An older sink that names the same destination: it has the lanes.

@@ -19,7 +19,7 @@ use trueup::{
 
 use crate::lab::{Lab, SHARD, START, draft};
 
-const STEPS: usize = 24;
+const STEPS: usize = 20;
 const UIDS: [&str; 5] = ["a", "b", "c", "d", "e"];
 const DESTINATIONS: [&str; 2] = ["archive", "billing"];
 const STATES: [&str; 6] = ["Pending", "Available", "Degraded", "Failed", "Terminating", "Deleted"];
@@ -137,11 +137,11 @@ struct History {
 
 pub async fn generated_histories_agree_with_the_model(mut lab: Lab) {
     let (histories, offset) = if lab.is_memory() {
-        (680, 0)
+        (800, 0)
     } else if lab.is_postgres() {
-        (120, 10_000)
+        (100, 10_000)
     } else {
-        (220, 20_000)
+        (120, 20_000)
     };
     for seed in offset..offset + histories {
         let play = std::panic::AssertUnwindSafe(play(lab, seed)).catch_unwind().await;

@@ -228,11 +228,14 @@ fn next_state(
         (Degraded, Rollout::Complete { .. }) => {
             to(Available, reasons::RECOVERED, steps::when(pods::last_ready(&seen.pods), head, now))
         }
-        (Progressing, Rollout::Exceeded { since, .. }) => {
+        // A verdict on an earlier rollout is none on this one: the Deployment shows it until it has looked again.
+        (Progressing, Rollout::Exceeded { since, .. }) if is_about_this_rollout(*since, head) => {
             to(Failed, reasons::PROGRESS_DEADLINE_EXCEEDED, steps::when(*since, head, now))
         }
         // The Deployment controller judges a rollout; when it does not answer, its deadline is ours.
-        (Progressing, Rollout::Underway { .. } | Rollout::Short { .. }) if deadline == Due::Past => {
+        (Progressing, Rollout::Underway { .. } | Rollout::Short { .. } | Rollout::Exceeded { .. })
+            if deadline == Due::Past =>
+        {
             to(Failed, reasons::PROGRESS_DEADLINE_EXCEEDED, observed)
         }
         (Available, Rollout::Short { since, .. }) => {
@@ -245,6 +248,12 @@ fn next_state(
         }
         _ => None,
     }
+}
+
+/// Whether something that the Deployment says happened at `since` happened after the rollout began.
+fn is_about_this_rollout(since: Option<Timestamp>, head: &Head) -> bool {
+    // Kubernetes drops fractions of seconds.
+    since.is_some_and(|since| since.plus(Duration::from_secs(1)) > head.entered_at)
 }
 
 /// The head as deadlines count it: a rollout that comes further is given its time anew.

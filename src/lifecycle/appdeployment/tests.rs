@@ -127,6 +127,20 @@ fn a_rollout_that_still_comes_further_is_not_failed_by_the_clock() {
 }
 
 #[test]
+fn the_failure_of_an_earlier_rollout_is_not_inherited() {
+    let spec = spec(json!({ "image": "mended:1" }));
+    let app = object(&spec, "web", Some("acme-prod"));
+    let began = Timestamp::from_micros(NOW.as_micros() - 1_000_000);
+    let head = Head { entered_at: began, effective_at: began, ..in_state(AppState::Progressing, 2) };
+    let verdict = |seconds_ago| {
+        let status = json!({ "replicas": 3, "updatedReplicas": 1, "availableReplicas": 2, "conditions": [progressing("ProgressDeadlineExceeded", seconds_ago)] });
+        decide(&app, &seen(vec![deployed(&app, status)]), Some(&head), NOW).transition
+    };
+    assert_eq!(verdict(20), None);
+    assert_eq!(verdict(0).unwrap().to.as_str(), "Failed");
+}
+
+#[test]
 fn fewer_pods_within_one_generation_are_a_degradation_and_within_a_new_one_a_rollout() {
     let spec = spec(json!({}));
     let app = object(&spec, "web", Some("acme-prod"));
