@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, missing_docs, reason = "this is a test")]
 
 mod apps;
+mod commandline;
 mod input;
+mod leadership;
 mod support;
 mod tenants;
