@@ -109,6 +109,7 @@ the_controller_is_killed() {
   local -r pid=$(process_pid "$place" controller)
   print "   ${bold}\$ kill -KILL $pid${plain}"
   kill_controller
+  print "   at that moment, $(in_cluster kubectl --namespace "$prod" get deployment web --output jsonpath='{.status.updatedReplicas} of {.spec.replicas} pods are new')"
   await 60 "the rollout is done, with nobody to tell of it" rollout_is_done
   billing_has AppDeployment "$prod" web Progressing || fail "looking at billing while the controller is down" "it should have web as Progressing, but $why_not"
   good "billing still has it as Progressing: nobody has told it otherwise"
