@@ -7,7 +7,9 @@
 
 mod apps;
 mod commandline;
+mod conditions;
 mod input;
 mod leadership;
+mod settled;
 mod support;
 mod tenants;
