@@ -46,6 +46,15 @@ pub enum AskError {
     },
 }
 
+impl AskError {
+    /// The cause alone, for where it is clear who was asked.
+    pub fn why(&self) -> &str {
+        match self {
+            Self::Address(why) | Self::Unreachable { why, .. } | Self::Stranger { why, .. } => why,
+        }
+    }
+}
+
 impl From<AskError> for Failure {
     fn from(error: AskError) -> Self {
         match error {
@@ -116,8 +125,12 @@ fn innermost(error: reqwest::Error) -> String {
     if error.is_timeout() {
         return format!("no answer within {} s", PATIENCE.as_secs());
     }
-    let error = error.without_url();
-    let mut cause: &dyn std::error::Error = &error;
+    cause(&error.without_url())
+}
+
+/// The last link of an error's chain.
+pub fn cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
     while let Some(next) = cause.source() {
         cause = next;
     }

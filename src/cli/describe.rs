@@ -29,6 +29,11 @@ pub fn billable(billable: Billable) -> String {
     if parts.is_empty() { "nothing".to_owned() } else { parts.join(", ") }
 }
 
+/// The same in less room: `2×100m/128Mi`.
+pub fn billable_tightly(billable: Billable) -> String {
+    self::billable(billable).replace(" × ", "×").replace(" / ", "/").replace(" stored", "")
+}
+
 fn cores(millicores: u64) -> String {
     if millicores.is_multiple_of(1000) { (millicores / 1000).to_string() } else { format!("{millicores}m") }
 }
@@ -86,10 +91,12 @@ pub fn span(span: Duration) -> String {
 
 /// A resource as people name it: `AppDeployment acme-prod/web`.
 pub fn resource(kind: Kind, namespace: Option<&str>, name: &str) -> String {
-    match namespace {
-        Some(namespace) => format!("{kind} {namespace}/{name}"),
-        None => format!("{kind} {name}"),
-    }
+    format!("{kind} {}", self::name(namespace, name))
+}
+
+/// A name, and the namespace it is in.
+pub fn name(namespace: Option<&str>, name: &str) -> String {
+    namespace.map_or_else(|| name.to_owned(), |namespace| format!("{namespace}/{name}"))
 }
 
 /// `1 event`, `2 events`.

@@ -277,8 +277,7 @@ mod tests {
     }
 
     fn plain(lines: &[Text]) -> String {
-        let text: Vec<String> = lines.iter().map(Text::to_ansi).collect();
-        anstream::adapter::strip_str(&text.join("\n")).to_string()
+        lines.iter().map(Text::to_plain).collect::<Vec<_>>().join("\n")
     }
 
     #[test]

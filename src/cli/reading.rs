@@ -38,11 +38,6 @@ impl Ledger {
     }
 }
 
-/// Opens the ledger at `url`, for reading.
-pub async fn open(url: &str) -> Result<(Arc<dyn Store>, Installation), Failure> {
-    ledger::open_existing(url, TABLES).await.map_err(|error| failure(&error))
-}
-
 /// What a reader's failure means: 1 for a ledger that is damaged, 2 for a wrong address, 3 for no answer.
 pub fn failure(error: &StoreError) -> Failure {
     match error {

@@ -96,8 +96,7 @@ mod tests {
         table.row(vec![vec![Text::plain("1")], vec![Text::plain("Pending"), Text::plain("since 9")]]);
         table.note(Text::plain("evidence"));
         table.row(vec![vec![Text::plain("1234")], vec![Text::plain("Ok")]]);
-        let lines: Vec<String> =
-            table.lines().iter().map(|line| anstream::adapter::strip_str(&line.to_ansi()).to_string()).collect();
+        let lines: Vec<String> = table.lines().iter().map(Text::to_plain).collect();
         assert_eq!(lines, [" SEQ  STATE", "   1  Pending", "      since 9", "      evidence", "1234  Ok"]);
     }
 }

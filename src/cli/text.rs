@@ -63,17 +63,21 @@ impl Text {
 
     /// At most `width` columns, with an ellipsis where something was cut off.
     pub fn cut(self, width: usize) -> Self {
+        // Blanks that are cut off are not missed.
+        let room = if self.to_plain().width() <= width { width } else { width.saturating_sub(1) };
         if self.width() <= width {
             return self;
         }
-        let mut left = width.saturating_sub(1);
+        let mut left = room;
         let mut pieces = vec![];
         for (style, text) in self.pieces {
             let mut kept = String::new();
             for c in text.chars() {
                 let wide = c.width().unwrap_or(0);
                 if wide > left {
-                    kept.push('…');
+                    if room < width {
+                        kept.push('…');
+                    }
                     pieces.push((style, kept));
                     return Self { pieces };
                 }
@@ -99,12 +103,23 @@ impl Text {
         if fill == 0 { cut } else { Self::plain(" ".repeat(fill)).join(cut) }
     }
 
+    /// The line without styles.
+    pub fn to_plain(&self) -> String {
+        let text: String = self.pieces.iter().map(|(_, text)| text.as_str()).collect();
+        text.trim_end().to_owned()
+    }
+
     /// The line with its styles as escape sequences, without spaces at its end.
     pub fn to_ansi(&self) -> String {
         let mut line = String::new();
-        let last = self.pieces.iter().rposition(|(style, text)| *style != PLAIN || !text.trim_end().is_empty());
+        let seen = |(style, text): &(Style, String)| match style.get_bg_color() {
+            Some(_) => !text.is_empty(),
+            None => !text.trim_end().is_empty(),
+        };
+        let last = self.pieces.iter().rposition(seen);
         for (index, (style, text)) in self.pieces.iter().enumerate().take(last.map_or(0, |last| last + 1)) {
-            let text = if Some(index) == last && *style == PLAIN { text.trim_end() } else { text };
+            let ends = Some(index) == last && style.get_bg_color().is_none();
+            let text = if ends { text.trim_end() } else { text };
             if *style == PLAIN {
                 line.push_str(text);
             } else {

@@ -171,7 +171,7 @@ pub fn told_reached(told: Option<&Told>, goal: &Head, parked: Option<&LaneView>,
         };
         if let Some(lane) = parked.filter(|lane| lane.state == LaneState::Parked) {
             let reason = lane.park_reason.as_deref().unwrap_or("for no reason");
-            found.push_str(&format!(", its lane to {} parked: {reason}", lane.destination));
+            found = format!("{found}, its lane to {} parked: {reason}", lane.destination);
         }
         (found, format!("sequence {}, state {}", goal.sequence, goal.state))
     });

@@ -62,6 +62,6 @@ impl<'a> Address<'a> {
 
 /// Whether the tables are missing, or the file is no database: SQLite's 1 and 26, PostgreSQL's "undefined table".
 fn is_foreign(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     code.is_some_and(|code| ["1", "26", "42P01"].contains(&code.as_ref()))
 }

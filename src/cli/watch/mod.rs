@@ -1,6 +1,8 @@
 //! `trueup watch`: the cluster, the ledger and billing side by side, live.
 
+mod columns;
 mod frame;
+mod newest;
 mod screen;
 mod sources;
 mod view;
@@ -18,7 +20,7 @@ use crate::{
     domain::{Clock, SystemClock},
 };
 use frame::Look;
-use sources::{AskCluster, BillingSnapshot, ClusterSnapshot, LedgerSnapshot, ReadLedger, Reading};
+use sources::{AskCluster, BillingSnapshot, ClusterSnapshot, LedgerSnapshot, Problem, ReadLedger, Reading};
 use view::Everything;
 
 /// Watch the cluster, the ledger and billing side by side.
@@ -154,12 +156,13 @@ impl Watching {
     /// One frame, or why there is none.
     async fn once(mut self, client: Client, receiver: Option<AskReceiver>) -> Result<(), Failure> {
         let ask = AskCluster::new(client, self.args.namespace.clone(), self.clock.clone());
-        self.known.cluster.take_in(Ok(ask.ask().await?), self.clock.now());
+        self.known.cluster.take_in(Ok(ask.ask().await.map_err(|problem| problem.failure)?), self.clock.now());
         if let Some(receiver) = receiver {
-            let value = sources::ask_billing(&receiver).await?;
-            self.known.billing = Some(Reading { value, trouble: None });
+            let value = sources::ask_billing(&receiver).await.map_err(|problem| problem.failure)?;
+            self.known.billing = Some(Reading { value, answered: true, trouble: None });
         }
-        self.read_ledger().await?;
+        self.read_ledger().await.map_err(|problem| problem.failure)?;
+        self.known.note_applied();
         reading::emit(&self.frame(screen::width(), None, false));
         Ok(())
     }
@@ -170,9 +173,10 @@ impl Watching {
         self.known.billing = billing.as_mut().map(|billing| billing.borrow_and_update().clone());
         // Whatever is wrong with it is part of the view.
         let _ = self.read_ledger().await;
+        self.known.note_applied();
     }
 
-    async fn read_ledger(&mut self) -> Result<(), Failure> {
+    async fn read_ledger(&mut self) -> Result<(), Problem> {
         match (&mut self.ledger, &mut self.known.ledger) {
             (Some(ledger), Some(reading)) => {
                 let reading: &mut Reading<LedgerSnapshot> = reading;
@@ -200,10 +204,10 @@ impl Watching {
         loop {
             self.look(&mut cluster, &mut billing).await;
             let (width, height) = screen::size().unwrap_or((100, 30));
-            if screen.show(&self.frame(width, Some(height), false)).is_err() {
+            if screen.show(&self.frame(width, Some(height), false), width).is_err() {
                 return Ok(());
             }
-            if !self.pause(&mut cluster, &stop).await {
+            if !self.pause(&stop).await {
                 return Ok(());
             }
         }
@@ -216,7 +220,7 @@ impl Watching {
         mut billing: Billing,
         stop: CancellationToken,
     ) -> Result<(), Failure> {
-        let mut last = vec![];
+        let mut last: Vec<String> = vec![];
         // Nothing is known before everybody has been asked.
         let asked = async {
             let _ = cluster.changed().await;
@@ -230,7 +234,7 @@ impl Watching {
         }
         loop {
             self.look(&mut cluster, &mut billing).await;
-            let frame = self.frame(screen::width(), None, true);
+            let frame = self.frame(screen::width(), None, true).iter().map(Text::to_plain).collect();
             if frame != last {
                 if !last.is_empty() {
                     reading::emit(&[Text::default()]);
@@ -238,14 +242,14 @@ impl Watching {
                 reading::emit(&self.frame(screen::width(), None, false));
                 last = frame;
             }
-            if !self.pause(&mut cluster, &stop).await {
+            if !self.pause(&stop).await {
                 return Ok(());
             }
         }
     }
 
     /// Waits for the next turn; false if there is none.
-    async fn pause(&self, _cluster: &mut Cluster, stop: &CancellationToken) -> bool {
+    async fn pause(&self, stop: &CancellationToken) -> bool {
         tokio::select! {
             () = stop.cancelled() => false,
             () = tokio::time::sleep(self.args.interval.0) => true,

@@ -33,32 +33,34 @@ pub fn is_terminal() -> bool {
 }
 
 /// The terminal while the view has it. Given back when dropped.
-pub struct Screen(());
+pub struct Screen {
+    out: io::Stdout,
+    colours: bool,
+}
 
 impl Screen {
     pub fn enter() -> Self {
         raw(ENTER);
-        Self(())
+        let out = io::stdout();
+        let colours = anstream::AutoStream::choice(&out) != anstream::ColorChoice::Never;
+        Self { out, colours }
     }
 
-    /// Shows `lines`; what stood there before goes.
-    pub fn show(&mut self, lines: &[Text]) -> io::Result<()> {
+    /// Shows `lines` on a terminal of `width` columns; what stood there before goes.
+    pub fn show(&mut self, lines: &[Text], width: usize) -> io::Result<()> {
         let mut text = String::from(BEGIN);
         for (index, line) in lines.iter().enumerate() {
             if index > 0 {
                 text.push_str("\r\n");
             }
-            let line = line.to_ansi();
-            if colours() {
-                text.push_str(&line);
-            } else {
-                text.push_str(&anstream::adapter::strip_str(&line).to_string());
+            text.push_str(&if self.colours { line.to_ansi() } else { line.to_plain() });
+            // The rest of the line that was here. Behind the last column this would take away the last character.
+            if line.width() < width {
+                text.push_str("\x1b[K");
             }
-            // The rest of the line that was here.
-            text.push_str("\x1b[K");
         }
         text.push_str(END);
-        let mut out = io::stdout().lock();
+        let mut out = self.out.lock();
         out.write_all(text.as_bytes())?;
         out.flush()
     }
@@ -75,8 +77,4 @@ fn raw(sequence: &str) {
     // A terminal that is gone needs nothing restored.
     let _ = out.write_all(sequence.as_bytes());
     let _ = out.flush();
-}
-
-fn colours() -> bool {
-    anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
 }

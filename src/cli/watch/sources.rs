@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     future::Future,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -11,10 +11,15 @@ use kube::Client;
 use tokio::{sync::watch, time::timeout};
 
 use crate::{
-    cli::{Failure, ask_receiver::AskReceiver, reading},
+    cli::{
+        Failure,
+        ask_receiver::{AskError, AskReceiver, cause},
+        reading,
+    },
     cluster::{self, Freshness, Leadership, Listed},
     domain::{Clock, Epoch, Event, Position, Shard, Timestamp, Uid},
-    ledger::{Counts, Head, LaneView, Row, RowQuery, Store, StoreError},
+    ledger::{self, Counts, Head, LaneView, Row, RowQuery, Store, StoreError},
+    lifecycle::TABLES,
     receiver::ResourceView,
 };
 
@@ -30,7 +35,10 @@ const REST: u32 = 4;
 /// What a source last said, and since when it says nothing more.
 #[derive(Clone, Debug, Default)]
 pub struct Reading<T> {
+    /// The last good answer; blank before the first.
     pub value: T,
+    /// Whether there was one.
+    pub answered: bool,
     pub trouble: Option<Trouble>,
 }
 
@@ -39,6 +47,49 @@ pub struct Reading<T> {
 pub struct Trouble {
     pub since: Timestamp,
     pub why: String,
+}
+
+/// Why a source did not answer.
+#[derive(Debug)]
+pub struct Problem {
+    /// For whoever asked once.
+    pub failure: Failure,
+    /// In a few words, for whoever keeps looking.
+    pub brief: String,
+}
+
+impl From<kube::Error> for Problem {
+    fn from(error: kube::Error) -> Self {
+        let doing = "listing Trueup's objects";
+        match error {
+            kube::Error::Api(status) if status.code == 404 || status.code == 403 => Self {
+                failure: Failure::usage(&format!(
+                    "{doing}: {}; are the CRDs there (`trueup crds`), and may you list them?",
+                    status.message
+                )),
+                brief: status.message.clone(),
+            },
+            error => Self { failure: Failure::unreachable(&format!("{doing}: {error}")), brief: cause(&error) },
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        let brief = match &error {
+            StoreError::Unavailable { source, .. } => cause(source),
+            StoreError::Missing { .. } => "there is no such file yet".to_owned(),
+            error => error.to_string(),
+        };
+        Self { failure: reading::failure(&error), brief }
+    }
+}
+
+impl From<AskError> for Problem {
+    fn from(error: AskError) -> Self {
+        let brief = error.why().to_owned();
+        Self { failure: error.into(), brief }
+    }
 }
 
 /// The cluster.
@@ -84,7 +135,7 @@ pub async fn poll<T, F>(
     interval: Duration,
     mut ask: impl FnMut() -> F,
 ) where
-    F: Future<Output = Result<T, Failure>>,
+    F: Future<Output = Result<T, Problem>>,
 {
     loop {
         let begun = clock.monotonic();
@@ -96,23 +147,30 @@ pub async fn poll<T, F>(
     }
 }
 
-fn no_answer() -> Failure {
-    Failure::unreachable(&format!("no answer within {} s", PATIENCE.as_secs()))
+fn no_answer() -> Problem {
+    let brief = format!("no answer within {} s", PATIENCE.as_secs());
+    Problem { failure: Failure::unreachable(&brief), brief }
 }
 
 impl<T> Reading<T> {
     /// Keeps the last good answer through bad ones.
-    pub fn take_in(&mut self, answer: Result<T, Failure>, now: Timestamp) {
+    pub fn take_in(&mut self, answer: Result<T, Problem>, now: Timestamp) {
         match answer {
-            Ok(value) => *self = Self { value, trouble: None },
-            Err(failure) => self.fails(&failure, now),
+            Ok(value) => *self = Self { value, answered: true, trouble: None },
+            Err(problem) => self.fails(&problem, now),
         }
     }
 
-    fn fails(&mut self, failure: &Failure, now: Timestamp) {
+    fn fails(&mut self, problem: &Problem, now: Timestamp) {
         let since = self.trouble.as_ref().map_or(now, |trouble| trouble.since);
-        self.trouble = Some(Trouble { since, why: failure.to_string() });
+        self.trouble = Some(Trouble { since, why: problem.brief.clone() });
     }
+}
+
+/// A renewal of the Lease, and when this process first saw it.
+struct Renewal {
+    renewed: Option<Timestamp>,
+    first_seen: Duration,
 }
 
 /// Asks the cluster.
@@ -121,8 +179,7 @@ pub struct AskCluster {
     pub client: Client,
     pub namespace: String,
     pub clock: Arc<dyn Clock>,
-    /// The last renewal that was seen, and when.
-    seen: Arc<std::sync::Mutex<Option<(Option<Timestamp>, Duration)>>>,
+    seen: Arc<Mutex<Option<Renewal>>>,
 }
 
 impl AskCluster {
@@ -130,18 +187,12 @@ impl AskCluster {
         Self { client, namespace, clock, seen: Arc::default() }
     }
 
-    pub async fn ask(&self) -> Result<ClusterSnapshot, Failure> {
+    pub async fn ask(&self) -> Result<ClusterSnapshot, Problem> {
         let (objects, leader) = tokio::join!(
             cluster::list(&self.client, Freshness::Cached),
             cluster::leadership(&self.client, &self.namespace)
         );
-        let objects = objects.map_err(|error| match error {
-            kube::Error::Api(status) if status.code == 404 || status.code == 403 => Failure::usage(&format!(
-                "listing Trueup's objects: {}; are the CRDs there (`trueup crds`), and may you list them?",
-                status.message
-            )),
-            error => Failure::unreachable(&format!("listing Trueup's objects: {error}")),
-        })?;
+        let objects = objects?;
         // Not everybody who may look at resources may look at the Lease.
         let leader = leader.ok().flatten();
         let expired = leader.as_ref().is_some_and(|leader| self.expired(leader));
@@ -151,20 +202,20 @@ impl AskCluster {
     /// Judged by this machine's clock alone, from when the renewal was first seen; the first one by the holder's.
     fn expired(&self, leader: &Leadership) -> bool {
         let (now, wall) = (self.clock.monotonic(), self.clock.now());
-        let mut seen = self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let age = leader.renewed.map_or(Duration::ZERO, |renewed| wall.since(renewed));
-        let first_seen = match *seen {
-            Some((renewed, at)) if renewed == leader.renewed => at,
+        let first_seen = match &*seen {
+            Some(last) if last.renewed == leader.renewed => last.first_seen,
             Some(_) => now,
             None => now.saturating_sub(age),
         };
-        *seen = Some((leader.renewed, first_seen));
+        *seen = Some(Renewal { renewed: leader.renewed, first_seen });
         now.saturating_sub(first_seen) > leader.duration
     }
 }
 
 /// Asks the receiver.
-pub async fn ask_billing(receiver: &AskReceiver) -> Result<BillingSnapshot, Failure> {
+pub async fn ask_billing(receiver: &AskReceiver) -> Result<BillingSnapshot, Problem> {
     Ok(BillingSnapshot { resources: receiver.resources().await? })
 }
 
@@ -180,24 +231,24 @@ impl ReadLedger {
     }
 
     /// Brings `reading` up to date, as far as that goes. A ledger that is not there yet may come.
-    pub async fn refresh(&mut self, reading: &mut Reading<LedgerSnapshot>, now: Timestamp) -> Result<(), Failure> {
+    pub async fn refresh(&mut self, reading: &mut Reading<LedgerSnapshot>, now: Timestamp) -> Result<(), Problem> {
         let answer = match timeout(PATIENCE, self.bring(&mut reading.value)).await {
             Ok(answer) => answer,
             Err(_) => Err(no_answer()),
         };
         match &answer {
-            Ok(()) => reading.trouble = None,
-            Err(failure) => reading.fails(failure, now),
+            Ok(()) => (reading.answered, reading.trouble) = (true, None),
+            Err(problem) => reading.fails(problem, now),
         }
         answer
     }
 
-    async fn bring(&mut self, known: &mut LedgerSnapshot) -> Result<(), Failure> {
+    async fn bring(&mut self, known: &mut LedgerSnapshot) -> Result<(), Problem> {
         let store = match &self.store {
             Some(store) => store.clone(),
-            None => reading::open(&self.url).await?.0,
+            None => ledger::open_existing(&self.url, TABLES).await?.0,
         };
-        bring(&*store, known).await.map_err(|error| reading::failure(&error))?;
+        bring(&*store, known).await?;
         self.store = Some(store);
         Ok(())
     }

@@ -24,6 +24,31 @@ pub struct Everything {
     pub cluster: Reading<ClusterSnapshot>,
     /// `None`: no receiver was given.
     pub billing: Option<Reading<BillingSnapshot>>,
+    /// Which of the newest rows billing applied, and when, if that was seen.
+    pub applied: BTreeMap<(Uid, Sequence), Option<Timestamp>>,
+}
+
+impl Everything {
+    /// What the receiver said, if it ever said anything.
+    pub fn told(&self) -> Option<&BillingSnapshot> {
+        self.billing.as_ref().filter(|billing| billing.answered).map(|billing| &billing.value)
+    }
+
+    /// Notes which of the newest rows billing has by now.
+    pub fn note_applied(&mut self) {
+        let (Some(ledger), Some(billing)) = (&self.ledger, self.told()) else { return };
+        let told: BTreeMap<&Uid, &ResourceView> = billing.resources.iter().map(|view| (&view.uid, view)).collect();
+        let mut applied = BTreeMap::new();
+        for row in ledger.value.newest.iter().map(|newest| &newest.row) {
+            let Some(view) = told.get(&row.uid).filter(|view| view.sequence >= row.sequence) else { continue };
+            let key = (row.uid.clone(), row.sequence);
+            // Of an earlier event the receiver does not say when; it may have been seen at the time.
+            let at = if view.sequence == row.sequence { Some(view.applied_at) } else { None };
+            let at = at.or_else(|| self.applied.get(&key).copied().flatten());
+            applied.insert(key, at);
+        }
+        self.applied = applied;
+    }
 }
 
 /// One line of the view.
@@ -99,7 +124,7 @@ pub fn lines(known: &Everything, now: Timestamp) -> Vec<Line> {
     let no_heads = BTreeMap::new();
     let heads = known.ledger.as_ref().map_or(&no_heads, |ledger| &ledger.value.heads);
     let told: BTreeMap<&Uid, &ResourceView> =
-        known.billing.iter().flat_map(|billing| &billing.value.resources).map(|view| (&view.uid, view)).collect();
+        known.told().into_iter().flat_map(|billing| &billing.resources).map(|view| (&view.uid, view)).collect();
 
     let uids: BTreeSet<&Uid> = objects.keys().copied().chain(heads.keys()).chain(told.keys().copied()).collect();
     let mut lines: Vec<Line> = uids
@@ -140,7 +165,8 @@ impl Seen<'_> {
         let gone = self.object.is_none() && closed_at.is_some();
         let told_all =
             self.told.is_none() || self.told.map(|told| told.sequence) >= self.head.map(|head| head.sequence);
-        if gone && told_all && closed_at.is_some_and(|closed| now.since(closed) > REMEMBERED) {
+        let heard = self.told.map_or(Timestamp::from_micros(0), |told| told.applied_at);
+        if gone && told_all && closed_at.is_some_and(|closed| now.since(closed.max(heard)) > REMEMBERED) {
             return None;
         }
         let (kind, namespace, name, tenant) = match (self.head, self.told, self.object) {
@@ -184,7 +210,7 @@ impl Seen<'_> {
     }
 
     fn at_billing(&self, known: &Everything) -> Option<AtBilling> {
-        if known.billing.is_some() {
+        if known.told().is_some() {
             let told = self.told?;
             return Some(AtBilling {
                 sequence: told.sequence,
