@@ -9,7 +9,7 @@ use crate::domain::{Billable, Kind, State, Timestamp};
 
 /// What is billed: `2 × 100m / 128Mi`, each replica's share of cores and memory, and the storage.
 pub fn billable(billable: Billable) -> String {
-    let Billable { replicas, cpu_millicores, memory_bytes, storage_bytes } = billable;
+    let Billable { cpu_millicores, memory_bytes, replicas, storage_bytes } = billable;
     let mut parts = vec![];
     if cpu_millicores > 0 || memory_bytes > 0 || replicas > 0 {
         let count = u64::from(replicas.max(1));
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn quantities_read_as_people_write_them() {
         let of = |replicas, cpu_millicores, memory_bytes, storage_bytes| {
-            billable(Billable { replicas, cpu_millicores, memory_bytes, storage_bytes })
+            billable(Billable { cpu_millicores, memory_bytes, replicas, storage_bytes })
         };
         assert_eq!(of(0, 0, 0, 0), "nothing");
         assert_eq!(of(2, 200, 256 << 20, 0), "2 × 100m / 128Mi");

