@@ -115,7 +115,7 @@ async fn with_fifty_resources_standing_a_minute_passes_without_a_write() {
     })
     .await;
     let (_, settled) = writes(&log, 0);
-    if let Err(found) = quiet_for(&log, settled, Duration::from_secs(60)).await {
+    if let Err(found) = quiet_for(&log, settled, Duration::from_mins(1)).await {
         panic!("expected no write in a settled cluster, but there are {found:?}");
     }
     let (during, _) = writes(&log, settled);

@@ -42,11 +42,6 @@ impl Access {
         Self { client: Client::try_from(config).expect("a client") }
     }
 
-    /// The client itself.
-    pub fn client(&self) -> &Client {
-        &self.client
-    }
-
     /// The objects of a kind; in all namespaces if none is given.
     pub fn api(&self, kind_name: &str, namespace: Option<&str>) -> Api<DynamicObject> {
         match namespace {
@@ -115,14 +110,6 @@ impl Access {
     /// Changes an object's spec by a merge patch.
     pub async fn respec(&self, kind: &str, namespace: Option<&str>, name: &str, spec: &Value) -> DynamicObject {
         self.merge(kind, namespace, name, &json!({ "spec": spec })).await
-    }
-
-    /// Replaces parts of an object's status, as the node or a controller of Kubernetes would.
-    pub async fn restatus(&self, kind: &str, namespace: Option<&str>, name: &str, status: &Value) {
-        let patch = json!({ "status": status });
-        let api = self.api(kind, namespace);
-        let changed = api.patch_status(name, &PatchParams::default(), &Patch::Merge(&patch)).await;
-        changed.unwrap_or_else(|error| panic!("changing the status of {kind} {name} by {patch}: {error}"));
     }
 
     /// Asks for an object to be deleted; fine if it is gone.

@@ -52,11 +52,6 @@ impl Cluster {
         Self { name, folder }
     }
 
-    /// Where its kubeconfig files, logs and audit log are.
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
     /// Everything is allowed with it.
     pub fn admin(&self) -> PathBuf {
         self.folder.join("admin.kubeconfig")

@@ -30,7 +30,7 @@ pub fn reading(object: &DynamicObject) -> Reading {
     let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
     let is =
         |kind: &str, wanted: &str| conditions.iter().any(|found| found["type"] == kind && found["status"] == wanted);
-    let has = |kind: &str| conditions.iter().any(|found| found["type"] == Value::from(kind));
+    let has = |kind: &str| conditions.iter().any(|found| found["type"] == kind);
     if is("Reconciling", "True") {
         Reading::InProgress
     } else if is("Stalled", "True") {

@@ -13,11 +13,11 @@ mod visit;
 #[allow(dead_code, reason = "the ledger's tests use the rest")]
 pub mod postgres;
 
-pub use access::{Access, kind};
+pub use access::Access;
 pub use cluster::{Cluster, Mode};
 pub use kstatus::{Reading, reading};
 pub use manifests::*;
-pub use place::{ControllerOptions, Database, Place, SYSTEM, install, trueup};
+pub use place::{ControllerOptions, Database, Place, install, trueup};
 pub use process::Process;
 pub use reckoning::{Story, reckon};
 pub use visit::{Visit, condition, uid};
@@ -41,7 +41,7 @@ where
             Ok(Err(seen)) => {
                 assert!(clock.monotonic() < deadline, "expected within {deadline:?} that {what}, but {seen}");
             }
-            Err(_) => panic!("expected within {deadline:?} that {what}, but asking for it took longer than that"),
+            Err(late) => panic!("expected within {deadline:?} that {what}, but asking for it took longer: {late}"),
         }
         tokio::time::sleep(Duration::from_millis(40)).await;
     }
