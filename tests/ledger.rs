@@ -53,6 +53,7 @@ on_every_store! {
     append::the_installation_is_written_once
     deliver::every_stream_gets_a_lane_to_every_destination
     deliver::a_claim_holds_its_lanes_until_the_lease_ends
+    deliver::a_takeover_ends_the_leases_of_the_leader_before
     deliver::only_the_holder_of_a_lane_can_settle_it
     deliver::a_blocked_lane_delays_no_other
     deliver::retries_take_no_more_than_their_share

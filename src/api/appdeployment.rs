@@ -89,7 +89,7 @@ pub struct AppDeploymentSpec {
     pub image_pull_secrets: Vec<LocalName>,
     /// Labels for the pods, beside Trueup's own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(length(max = 32))]
+    #[schemars(extend("maxProperties" = 32))]
     #[x_kube(validation = Rule::new("self.all(k, !k.startsWith('trueup.dev/') && !k.startsWith('app.kubernetes.io/'))").message("must not begin with trueup.dev/ or app.kubernetes.io/: those are Trueup's own"))]
     pub pod_labels: BTreeMap<String, String>,
     /// Stops it: no pods, nothing deleted, nothing billed but storage.

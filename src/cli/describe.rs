@@ -9,7 +9,7 @@ use crate::domain::{Billable, Kind, State, Timestamp};
 
 /// What is billed: `2 × 100m / 128Mi`, each replica's share of cores and memory, and the storage.
 pub fn billable(billable: Billable) -> String {
-    let Billable { replicas, cpu_millicores, memory_bytes, storage_bytes } = billable;
+    let Billable { cpu_millicores, memory_bytes, replicas, storage_bytes } = billable;
     let mut parts = vec![];
     if cpu_millicores > 0 || memory_bytes > 0 || replicas > 0 {
         let count = u64::from(replicas.max(1));

@@ -162,6 +162,12 @@ impl Store for MemoryStore {
         row.holder = Some(holder.to_owned());
         let epoch = row.epoch;
         inner.shards.insert(shard, row);
+        let held = inner.lanes.iter().filter(|((_, uid), lane)| {
+            lane.phase == Phase::Held && inner.heads.get(uid).is_some_and(|head| head.shard == shard)
+        });
+        for (key, lane) in held.map(|(key, lane)| (key.clone(), lane.clone())).collect::<Vec<_>>() {
+            inner.set_lane(&key, Lane { due_at: Timestamp::from_micros(0), ..lane });
+        }
         Ok(epoch)
     }
 

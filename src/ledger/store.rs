@@ -125,6 +125,9 @@ pub trait Store: Send + Sync + 'static {
     async fn stored_installation(&self) -> Result<Option<Installation>, StoreError>;
 
     /// Begins the next epoch of `shard` for `holder`. From this moment every older epoch is fenced.
+    ///
+    /// Lanes that a relay of an older epoch holds fall due at once: if it died, nobody waits for its leases to end, and if
+    /// it lives, whoever claims them takes its token's force.
     async fn take_over(&self, shard: Shard, holder: &str) -> Result<Epoch, StoreError>;
 
     /// The shard's row.

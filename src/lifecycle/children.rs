@@ -1,6 +1,9 @@
 //! What an object's children should be, against what they are.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -26,6 +29,17 @@ pub struct Difference {
     pub adopted_from: Option<Uid>,
 }
 
+/// Nobody tells Trueup when what it did not make goes away, so it looks this often at what is in its way.
+const LOOK_AT_FOREIGN: Duration = Duration::from_secs(5);
+
+impl Difference {
+    /// When to look again: after `otherwise`, or earlier if something is in the way.
+    pub fn look_again(&self, otherwise: Option<Duration>) -> Option<Duration> {
+        let foreign = (!self.foreign.is_empty()).then_some(LOOK_AT_FOREIGN);
+        otherwise.into_iter().chain(foreign).min()
+    }
+}
+
 /// Who children belong to: the label that carries the owner's name, and the owner's UID.
 #[derive(Clone, Copy, Debug)]
 pub struct Owner<'a> {
@@ -35,12 +49,25 @@ pub struct Owner<'a> {
     pub name: &'a str,
     /// The owner's UID.
     pub uid: &'a Uid,
+    /// UIDs of other owners of this kind that are still there: what carries the mark of one of them is not up for taking.
+    pub others: &'a BTreeSet<Uid>,
 }
 
 impl Owner<'_> {
-    /// Whether `child` was made for an object of this owner's kind and name.
+    /// Whether `child` is this owner's to keep as it should be: it carries the owner's mark, or the owner's name and nobody
+    /// else's mark. Either may have been taken off or changed by somebody, and is then put right.
     pub fn made(self, child: &Child) -> bool {
-        child.is_managed() && child.label(self.label) == Some(self.name)
+        child.is_managed()
+            && match child.owner_uid() {
+                Some(marked) if marked == *self.uid => true,
+                Some(marked) if self.others.contains(&marked) => false,
+                _ => child.label(self.label) == Some(self.name),
+            }
+    }
+
+    /// Whether `child` is this owner's to delete: a label alone, which anybody may have changed, is not enough.
+    pub fn may_delete(self, child: &Child) -> bool {
+        self.made(child) && child.owner_uid().is_some()
     }
 }
 
@@ -50,7 +77,7 @@ pub fn compare(owner: Owner<'_>, desired: Vec<Desired>, seen: &[Child]) -> Diffe
     let mut difference = Difference {
         surplus: seen
             .iter()
-            .filter(|child| owner.made(child) && !child.is_terminating())
+            .filter(|child| owner.may_delete(child) && !child.is_terminating())
             .filter(|child| desired.iter().all(|wanted| wanted.key != child.key))
             .map(|child| child.key.clone())
             .collect(),

@@ -1,6 +1,8 @@
 //! What holds for every kind, whatever is observed: plans are legal, the same inputs give the same plan, repeated
 //! decisions settle, and a settled one plans nothing.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -135,17 +137,21 @@ proptest! {
         let spec: AppDeploymentSpec =
             serde_json::from_value(json!({ "image": "web:1", "replicas": replicas, "suspend": suspend, "ports": ports })).unwrap();
         let uid = object(&spec, "web", None).uid;
-        let owner = Owner { label: label::APP, name: "web", uid: &uid };
+        let others = BTreeSet::new();
+        let owner = Owner { label: label::APP, name: "web", uid: &uid, others: &others };
         let key = ObjectKey::in_namespace(ChildKind::Deployment, "acme-prod", "web");
         let children: Vec<Child> = existing.into_iter().map(|(status, ours)| {
             let mut found = child(&manifest(owner, key.clone(), &[], json!({ "spec": {} })), status);
             if !ours {
                 found.body["metadata"]["labels"] = json!({});
+                found.body["metadata"]["annotations"] = json!({});
             }
             found
         }).collect();
         settle(&appdeployment::TABLE, 2, head, children, situation.finalizer, |children, head, has_finalizer| {
-            let seen = appdeployment::Observed { member: situation.member(), children: children.to_vec(), pods: vec![] };
+            let seen = appdeployment::Observed {
+                member: situation.member(), children: children.to_vec(), ..appdeployment::Observed::default()
+            };
             appdeployment::decide(&situation.object(&spec, "web", Some("acme-prod"), has_finalizer), &seen, head, NOW)
         });
     }
@@ -163,12 +169,14 @@ proptest! {
             "owners": [{ "kind": "User", "name": "ann", "role": "Edit" }],
         })).unwrap();
         let uid = object(&spec, "acme", None).uid;
-        let owner = Owner { label: label::TENANT, name: "acme", uid: &uid };
+        let others = BTreeSet::new();
+        let owner = Owner { label: label::TENANT, name: "acme", uid: &uid, others: &others };
         let mut children: Vec<Child> = vec![];
         for (name, ours, terminating) in existing {
             let mut found = child(&manifest(owner, ObjectKey::namespace(name), &[], json!({})), json!({}));
             if !ours {
                 found.body["metadata"]["labels"] = json!({});
+                found.body["metadata"]["annotations"] = json!({});
             }
             if terminating {
                 found.body["metadata"]["deletionTimestamp"] = json!("2027-01-01T00:00:00Z");
@@ -177,7 +185,7 @@ proptest! {
             children.push(found);
         }
         settle(&tenant::TABLE, 2, head, children, situation.finalizer, |children, head, has_finalizer| {
-            let seen = tenant::Observed { children: children.to_vec() };
+            let seen = tenant::Observed { children: children.to_vec(), ..tenant::Observed::default() };
             tenant::decide(&situation.object(&spec, "acme", None, has_finalizer), &seen, head, NOW)
         });
     }

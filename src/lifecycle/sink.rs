@@ -20,17 +20,24 @@ pub struct Observed {
     pub trouble: Option<String>,
     /// Another sink, older than this one, that names the same destination.
     pub rival: Option<String>,
-    /// How its destination does, once it is served.
+    /// What its destination was not sent yet.
+    pub owed: Owed,
+    /// How its destination does, while it is served.
     pub delivery: Option<DeliveryView>,
+}
+
+/// What a destination was not sent yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Owed {
+    /// Events that wait in open lanes.
+    pub undelivered: u64,
+    /// Lanes that wait for a person.
+    pub parked: u64,
 }
 
 /// How a destination does.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct DeliveryView {
-    /// Events that wait in open lanes.
-    pub undelivered: u64,
-    /// Lanes that wait for a person.
-    pub parked: u64,
     /// When the oldest waiting event was recorded.
     pub oldest: Option<Timestamp>,
     /// When something was last acknowledged.
@@ -77,13 +84,12 @@ pub fn decide(sink: &Object<'_, BillingSinkSpec>, seen: &Observed, now: Timestam
         if sink.spec.abandon_undelivered {
             return SinkPlan { serve: false, forget: true, finalizer, ..plan };
         }
-        let drained = seen.delivery.is_some() && delivery.undelivered == 0 && delivery.parked == 0;
-        if drained {
+        if seen.owed == Owed::default() {
             return SinkPlan { serve: false, finalizer, ..plan };
         }
         let message = format!(
             "{} events wait and {} resources are parked; deliver them, or set spec.abandonUndelivered to true to forget them",
-            delivery.undelivered, delivery.parked
+            seen.owed.undelivered, seen.owed.parked
         );
         let verdict = Verdict::in_progress("Draining", message);
         return SinkPlan { finalizer: Finalizer::Keep, status: show(&verdict), look_again: SOON, ..plan };
@@ -102,12 +108,12 @@ pub fn decide(sink: &Object<'_, BillingSinkSpec>, seen: &Observed, now: Timestam
         let message =
             "The receiver answered 410: it wants nothing any more. Suspend the sink and take that back to try again.";
         (Verdict::stalled("DisabledByReceiver", message), LOOK_AGAIN)
-    } else if delivery.parked > 0 {
-        let message = format!("{} resources are parked; see `trueup outbox status`", delivery.parked);
+    } else if seen.owed.parked > 0 {
+        let message = format!("{} resources are parked; see `trueup outbox status`", seen.owed.parked);
         (Verdict::stalled("Parked", message), LOOK_AGAIN)
     } else if seen.delivery.is_none() {
         (Verdict::in_progress("Starting", "Deliveries are about to begin."), SOON)
-    } else if delivery.last_error.is_some() {
+    } else if delivery.last_error.is_some() && seen.owed.undelivered > 0 {
         (Verdict::in_progress("Retrying", "Deliveries fail and are tried again."), LOOK_AGAIN)
     } else {
         (Verdict::ready("Delivering", "Every transition is delivered as it is recorded."), LOOK_AGAIN)
@@ -120,11 +126,11 @@ fn status(sink: &Object<'_, BillingSinkSpec>, seen: &Observed, verdict: &Verdict
     let delivery = seen.delivery.as_ref();
     BillingSinkStatus {
         observed_generation: Some(sink.generation),
-        undelivered: delivery.map(|delivery| count(delivery.undelivered)),
-        parked: delivery.map(|delivery| count(delivery.parked)),
+        undelivered: Some(count(seen.owed.undelivered)),
+        parked: Some(count(seen.owed.parked)),
         lag_seconds: delivery.map(|delivery| delivery.oldest.map_or(0, |oldest| count(now.since(oldest).as_secs()))),
         last_ack_at: delivery.and_then(|delivery| delivery.last_ack).map(|at| at.to_string()),
-        last_error: delivery.and_then(|delivery| delivery.last_error.clone()),
+        last_error: delivery.filter(|_| seen.owed.undelivered > 0).and_then(|delivery| delivery.last_error.clone()),
         conditions: verdict.conditions(sink, now),
     }
 }

@@ -121,6 +121,7 @@ pub(super) async fn look<M: Managed>(
             return Ok(action);
         }
     }
+    look.show_trouble("DidNotSettle", &ReconcileError::DidNotSettle.to_string()).await?;
     Err(ReconcileError::DidNotSettle)
 }
 
@@ -160,7 +161,9 @@ impl Look {
         }
         if let (Some(transition), Some(kind)) = (&plan.transition, M::STREAM) {
             let member = M::member(&object, &seen);
-            self.commit(kind, transition, head.as_ref(), member, object.generation).await?;
+            // The spec that was acted upon: while Trueup may not act, that is still the one before.
+            let acted_upon = head.as_ref().filter(|_| object.paused).map_or(object.generation, |head| head.generation);
+            self.commit(kind, transition, head.as_ref(), member, acted_upon).await?;
         }
         if plan.finalizer == Finalizer::Remove {
             match context.cluster.remove_finalizer(&self.key, &self.object).await {
@@ -192,6 +195,26 @@ impl Look {
             children.extend(known.clone());
         }
         Ok(children)
+    }
+
+    /// Objects of the same kind that are still there and whose marks some of `children` carry.
+    pub(super) fn others(&self, children: &[Child]) -> BTreeSet<Uid> {
+        let own = self.object.uid();
+        let mut marked: BTreeSet<Uid> = children.iter().filter_map(Child::owner_uid).collect();
+        marked.retain(|uid| Some(uid.as_str()) != own.as_deref());
+        if !marked.is_empty() {
+            let there: BTreeSet<Uid> = self
+                .context
+                .caches
+                .store(self.key.kind)
+                .state()
+                .iter()
+                .filter_map(|it| it.uid())
+                .map(Uid::new)
+                .collect();
+            marked.retain(|uid| there.contains(uid));
+        }
+        marked
     }
 
     /// The object's name, for people.

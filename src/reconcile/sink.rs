@@ -15,7 +15,7 @@ use crate::{
     ledger::LaneState,
     lifecycle::{
         Finalizer,
-        sink::{self, DeliveryView, Observed},
+        sink::{self, DeliveryView, Observed, Owed},
     },
     outbox::{Destination, Limits},
     sinks::{self, SinkConfig},
@@ -33,6 +33,7 @@ pub(super) async fn look(context: Arc<Context>, object: Arc<DynamicObject>) -> R
     let seen = Observed {
         trouble: configured.as_ref().err().cloned(),
         rival: rival(&context, &object, &spec),
+        owed: owed(&context, &id).await?,
         delivery: delivery(&context, &id).await?,
     };
     let shown: Vec<Condition> = serde_json::from_value(object.data["status"]["conditions"].clone()).unwrap_or_default();
@@ -127,22 +128,27 @@ fn rival(context: &Context, object: &DynamicObject, spec: &BillingSinkSpec) -> O
         .min()
 }
 
-async fn delivery(context: &Context, id: &DestinationId) -> Result<Option<DeliveryView>, ReconcileError> {
-    let Some(status) = context.relay.status(id).await? else { return Ok(None) };
-    let mut undelivered = 0;
+/// What the ledger says that a destination is owed, whether it is served now or not.
+async fn owed(context: &Context, id: &DestinationId) -> Result<Owed, ReconcileError> {
+    let mut owed = Owed::default();
     let beginning = Uid::new("");
     for lane in context.ledger.lanes(Some((id, &beginning)), true, COUNTED).await? {
-        if lane.destination == *id && lane.state == LaneState::Open {
-            undelivered += u64::try_from(lane.head.get() - lane.acked.get()).unwrap_or(0);
+        match lane.state {
+            _ if lane.destination != *id => break,
+            LaneState::Open => owed.undelivered += u64::try_from(lane.head.get() - lane.acked.get()).unwrap_or(0),
+            LaneState::Parked => owed.parked += 1,
         }
     }
+    Ok(owed)
+}
+
+async fn delivery(context: &Context, id: &DestinationId) -> Result<Option<DeliveryView>, ReconcileError> {
+    let Some(status) = context.relay.status(id).await? else { return Ok(None) };
     let failing = status.last_error.filter(|(at, _)| status.last_ack_at.is_none_or(|ack| ack < *at));
     Ok(Some(DeliveryView {
-        undelivered,
-        parked: status.parked,
         oldest: status.oldest_undelivered,
         last_ack: status.last_ack_at,
-        last_error: failing.filter(|_| undelivered > 0).map(|(_, error)| error),
+        last_error: failing.map(|(_, error)| error),
         disabled: status.disabled.is_some(),
     }))
 }

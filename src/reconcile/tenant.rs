@@ -28,7 +28,8 @@ impl Managed for Tenants {
             ChildKind::NetworkPolicy,
             ChildKind::RoleBinding,
         ];
-        Ok(tenant::Observed { children: look.children(&kinds).await? })
+        let children = look.children(&kinds).await?;
+        Ok(tenant::Observed { others: look.others(&children), children })
     }
 
     fn decide(

@@ -1,5 +1,7 @@
 //! Logs, as text for people or as JSON for machines.
 
+use std::io::IsTerminal as _;
+
 use clap::ValueEnum;
 use tracing_subscriber::{EnvFilter, fmt};
 
@@ -15,7 +17,9 @@ pub enum LogFormat {
 /// Begins logging to standard error. `filter` is a `tracing` filter such as `info` or `trueup=debug`.
 pub fn init_logs(format: LogFormat, filter: &str) {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // A file or a pipe is read by programs and by people without a terminal.
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).with_target(false);
     // A second call finds a subscriber in place and leaves it.
     let _ = match format {
         LogFormat::Text => builder.try_init(),

@@ -97,6 +97,18 @@ pub async fn a_claim_holds_its_lanes_until_the_lease_ends(lab: Lab) {
     assert_eq!(again.iter().find(|claim| claim.uid == a.uid).unwrap().rows[..2], a.rows, "the same bytes");
 }
 
+pub async fn a_takeover_ends_the_leases_of_the_leader_before(lab: Lab) {
+    with_streams(&lab, &[("a", 3), ("b", 1)]).await;
+    let before = claim(&lab).await;
+    assert_eq!(claim(&lab).await, []);
+    lab.lead().await;
+    let after = claim(&lab).await;
+    assert_eq!(uids(&after), ["a", "b"].into(), "nobody waits for a relay that may be dead");
+    assert!(!settle(&lab, &before[0], acked(1)).await, "and one that lives cannot settle any more");
+    assert!(settle(&lab, &after[0], acked(1)).await);
+    lab.assert_clean().await;
+}
+
 pub async fn only_the_holder_of_a_lane_can_settle_it(lab: Lab) {
     with_streams(&lab, &[("a", 3)]).await;
     let first = claim(&lab).await.remove(0);

@@ -179,8 +179,11 @@ COREFILE
 }
 
 # make_volumes: claims that name no class are bound to folders in the cluster's own. There is no provisioner, but enough of them to try things out.
+# They are open to every user, as those of provisioners are: only the containers that mount one can get there.
 make_volumes() {
   local n
+  mkdir -p "$dir/volumes"
+  for n in {1..20}; do mkdir -p "$dir/volumes/$n" && chmod 777 "$dir/volumes/$n"; done
   {
     cat "$config/node/storage-class.yaml"
     for n in {1..20}; do

@@ -31,6 +31,12 @@ pub(super) async fn installation_of(connection: &mut PgConnection) -> Result<Opt
 const TAKE_OVER: &str = "INSERT INTO shard (id, epoch, holder) VALUES ($1, 1, $2) \
      ON CONFLICT (id) DO UPDATE SET epoch = shard.epoch + 1, holder = EXCLUDED.holder RETURNING epoch";
 
+/// Not all at once with the takeover, and not those that are being claimed or settled: nobody may wait for the other.
+const END_LEASES: &str = "UPDATE lane SET due_at = 0 FROM ( \
+       SELECT lane.destination, lane.uid FROM lane JOIN resource ON resource.uid = lane.uid \
+       WHERE lane.phase = 3 AND resource.shard = $1 FOR NO KEY UPDATE OF lane SKIP LOCKED) AS held \
+     WHERE lane.destination = held.destination AND lane.uid = held.uid";
+
 /// How long a takeover waits for the shard's lock before it ends whoever holds it. A healthy append takes a tenth.
 const PATIENCE: Duration = Duration::from_millis(250);
 
@@ -43,7 +49,12 @@ pub(super) async fn take_over(pool: &PgPool, shard: Shard, holder: &str) -> Resu
     let mut taking = pin!(taking);
     loop {
         if let Ok(epoch) = timeout(PATIENCE, &mut taking).await {
-            return epoch.map(Epoch::new).map_err(failed);
+            let epoch = epoch.map(Epoch::new).map_err(failed)?;
+            // Leases end by themselves in any case.
+            if let Err(error) = query(END_LEASES).bind(shard.get()).execute(pool).await {
+                tracing::warn!(%shard, %error, "the previous leader's lanes stay held until their leases end");
+            }
+            return Ok(epoch);
         }
         match end_blockers(pool, pid).await {
             Ok(ended) => tracing::warn!(%shard, ended, "ended sessions of the previous leader that held the shard"),

@@ -28,15 +28,23 @@ pub(super) async fn installation(pool: &SqlitePool, proposed: &Installation) -> 
 }
 
 pub(super) async fn take_over(pool: &SqlitePool, shard: Shard, holder: &str) -> Result<Epoch, StoreError> {
+    let failed = failed("taking over a shard");
+    let mut transaction = pool.begin_with(BEGIN).await.map_err(failed)?;
     let epoch: i64 = query_scalar(
         "INSERT INTO shard (id, epoch, holder) VALUES ($1, 1, $2) \
          ON CONFLICT (id) DO UPDATE SET epoch = shard.epoch + 1, holder = excluded.holder RETURNING epoch",
     )
     .bind(shard.get())
     .bind(holder)
-    .fetch_one(pool)
+    .fetch_one(&mut *transaction)
     .await
-    .map_err(failed("taking over a shard"))?;
+    .map_err(failed)?;
+    query("UPDATE lane SET due_at = 0 WHERE phase = 3 AND uid IN (SELECT uid FROM resource WHERE shard = $1)")
+        .bind(shard.get())
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed)?;
+    transaction.commit().await.map_err(failed)?;
     Ok(Epoch::new(epoch))
 }
 

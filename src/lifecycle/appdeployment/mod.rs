@@ -8,7 +8,7 @@ mod tests;
 
 pub use pods::PodView;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     Child, ChildKind, Finalizer, Membership, Object, Plan, Transition, Verdict,
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     api::{AppDeploymentSpec, AppDeploymentStatus, label},
-    domain::{Billable, Deadline, Effective, Head, Kind, Timestamp},
+    domain::{Billable, Deadline, Effective, Head, Kind, Timestamp, Uid},
 };
 use rollout::Rollout;
 
@@ -60,6 +60,8 @@ pub struct Observed {
     pub member: Option<Membership>,
     /// Its Deployment and Service, or what has their names.
     pub children: Vec<Child>,
+    /// Other applications that are still there and whose marks some of the children carry.
+    pub others: BTreeSet<Uid>,
     /// Its pods.
     pub pods: Vec<PodView>,
 }
@@ -121,7 +123,7 @@ fn begin(
         let verdict = Verdict::stalled("NoTenant", message);
         return Plan { finalizer: Finalizer::Keep, status: status(app, seen, None, &verdict, now), ..blank };
     }
-    let difference = compare(owner(app), vec![], &seen.children);
+    let difference = compare(owner(app, seen), vec![], &seen.children);
     let verdict = Verdict::unknown(reasons::CREATED.word, "Trueup has seen the application and begins.");
     Plan {
         transition: Some(steps::open(TABLE.initial(), app.created, now, difference.adopted_from)),
@@ -141,14 +143,18 @@ fn run(
     let suspended = app.spec.suspend || seen.member.as_ref().is_some_and(|member| member.suspended);
     let replicas = if suspended { 0 } else { app.spec.replicas };
     let restricted = seen.member.as_ref().is_some_and(|member| member.restricted);
-    let difference = compare(owner(app), desired::children(app, replicas, restricted, owner(app)), &seen.children);
+    let wanted = desired::children(app, replicas, restricted, owner(app, seen));
+    let difference = compare(owner(app, seen), wanted, &seen.children);
     let applied = difference.apply.is_empty() && difference.terminating.is_empty();
-    let deployment = seen.child(ChildKind::Deployment).filter(|child| owner(app).made(child));
-    let rollout = rollout::of(deployment.filter(|_| applied), replicas);
+    let deployment = seen.child(ChildKind::Deployment).filter(|child| owner(app, seen).made(child));
+    // While Trueup may not touch it, what runs is judged by what somebody else made of it.
+    let own = deployment.and_then(|found| i32::try_from(found.body["spec"]["replicas"].as_i64()?).ok());
+    let aim = own.filter(|_| app.paused).unwrap_or(replicas);
+    let rollout = rollout::of(deployment.filter(|_| applied || app.paused), aim);
     // Nobody knows yet what is available: what was billed goes on, unless nothing is wanted any more.
     let billable = match rollout {
         Rollout::Unknown if replicas > 0 => head.billable,
-        _ => billable(app.spec, replicas, rollout.available()),
+        _ => billable(app.spec, replicas, rollout.available().min(aim)),
     };
     let patience = Duration::from_secs(u64::try_from(app.spec.progress_deadline_seconds).unwrap_or(0));
     let deadline = due(&TABLE, &moved(head, &rollout), patience + JUDGEMENT, now);
@@ -180,12 +186,13 @@ fn run(
     } else {
         verdict(app, seen, head, &rollout, deadline, suspended, now)
     };
+    let look_again = difference.look_again(deadline.look_again().or_else(|| suspended.then_some(STOPPING)));
     Plan {
         status: status(app, seen, Some(head), &verdict, now),
         apply: if difference.foreign.is_empty() && !ending { difference.apply } else { vec![] },
         delete: difference.surplus,
         transition,
-        look_again: deadline.look_again().or_else(|| suspended.then_some(STOPPING)),
+        look_again,
         ..blank
     }
 }
@@ -212,7 +219,7 @@ fn next_state(
             _ => None,
         };
     }
-    let changed = head.generation != app.generation;
+    let changed = head.generation != app.generation && !app.paused;
     match (state, rollout) {
         (_, Rollout::Unknown) if !changed => None,
         (Pending, Rollout::Unknown) => None,
@@ -331,7 +338,7 @@ fn terminate(
             return Plan { transition: Some(change), status: show(&working), ..blank };
         }
     }
-    let own: Vec<&Child> = seen.children.iter().filter(|child| owner(app).made(child)).collect();
+    let own: Vec<&Child> = seen.children.iter().filter(|child| owner(app, seen).made(child)).collect();
     if own.is_empty() && seen.pods.is_empty() {
         let effective = Effective::observed(head.effective_at, now);
         let change = steps::change(AppState::Deleted, reasons::DELETED, effective, Billable::ZERO);
@@ -371,8 +378,8 @@ fn billable(spec: &AppDeploymentSpec, wanted: i32, available: i32) -> Billable {
     }
 }
 
-fn owner<'a>(app: &'a Object<'_, AppDeploymentSpec>) -> Owner<'a> {
-    Owner { label: label::APP, name: &app.name, uid: &app.uid }
+fn owner<'a>(app: &'a Object<'_, AppDeploymentSpec>, seen: &'a Observed) -> Owner<'a> {
+    Owner { label: label::APP, name: &app.name, uid: &app.uid, others: &seen.others }
 }
 
 fn status(

@@ -31,7 +31,7 @@ fn acme() -> Membership {
 
 /// The Deployment that Trueup would have applied, with the status that Kubernetes gave it.
 fn deployed(app: &Object<'_, AppDeploymentSpec>, status: Value) -> Child {
-    let wanted = desired::children(app, app.spec.replicas, false, owner(app)).remove(0);
+    let wanted = desired::children(app, app.spec.replicas, false, owner(app, &Observed::default())).remove(0);
     let mut body = wanted.body;
     body["metadata"]["generation"] = json!(1);
     body["status"] = status;
@@ -55,7 +55,7 @@ fn in_state(state: AppState, replicas: u32) -> Head {
 }
 
 fn seen(children: Vec<Child>) -> Observed {
-    Observed { member: Some(acme()), children, pods: vec![] }
+    Observed { member: Some(acme()), children, ..Observed::default() }
 }
 
 fn ready(plan: &Plan<AppDeploymentStatus>) -> (&str, &str, &str) {
@@ -178,7 +178,7 @@ fn a_deployment_that_somebody_else_made_is_left_alone() {
     let spec = spec(json!({}));
     let app = object(&spec, "web", Some("acme-prod"));
     let key = ObjectKey::in_namespace(ChildKind::Deployment, "acme-prod", "web");
-    let mut foreign = manifest(owner(&app), key, &[], json!({ "spec": {} }));
+    let mut foreign = manifest(owner(&app, &Observed::default()), key, &[], json!({ "spec": {} }));
     foreign.body["metadata"]["labels"] = json!({});
     let foreign = Child { key: foreign.key, body: foreign.body, answer_to: None };
     let plan = decide(&app, &seen(vec![foreign]), Some(&in_state(AppState::Pending, 0)), NOW);
@@ -217,6 +217,7 @@ fn what_a_webhook_makes_of_a_deployment_is_not_fought_over() {
     changed.body["spec"]["template"]["spec"]["containers"][0]["image"] = json!("mirror/web:1");
     let head = in_state(AppState::Available, 2);
     assert_eq!(decide(&app, &seen(vec![changed.clone()]), Some(&head), NOW).apply.len(), 1, "drift is repaired");
-    changed.answer_to = desired::children(&app, 2, false, owner(&app))[0].digest().map(str::to_owned);
+    changed.answer_to =
+        desired::children(&app, 2, false, owner(&app, &Observed::default()))[0].digest().map(str::to_owned);
     assert!(decide(&app, &seen(vec![changed]), Some(&head), NOW).is_settled());
 }

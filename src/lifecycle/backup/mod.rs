@@ -4,7 +4,7 @@ mod desired;
 
 pub(super) use desired::location;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     Child, Finalizer, Membership, Object, Plan, Transition, Verdict,
@@ -431,7 +431,8 @@ fn job_name(backup: &Object<'_, BackupSpec>, head: &Head) -> String {
 }
 
 fn owner<'a>(backup: &'a Object<'_, BackupSpec>) -> Owner<'a> {
-    Owner { label: label::BACKUP, name: &backup.name, uid: &backup.uid }
+    // Jobs are named after the UID, so no other backup's can be taken for one of these.
+    Owner { label: label::BACKUP, name: &backup.name, uid: &backup.uid, others: const { &BTreeSet::new() } }
 }
 
 fn status(

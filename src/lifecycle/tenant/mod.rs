@@ -2,7 +2,7 @@
 
 mod desired;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     Child, Finalizer, Object, ObjectKey, Plan, Transition, Verdict,
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     api::{NamespaceStatus, PodSecurity, TenantSpec, TenantStatus, label},
-    domain::{Billable, Deadline, Effective, Head, Kind, Timestamp},
+    domain::{Billable, Deadline, Effective, Head, Kind, Timestamp, Uid},
     lifecycle::{ChildKind, Membership},
 };
 
@@ -42,6 +42,8 @@ states! {
 pub struct Observed {
     /// Namespaces that carry the tenant's name, those that have the names it wants, and what Trueup made in them.
     pub children: Vec<Child>,
+    /// Other tenants that are still there and whose marks some of the children carry.
+    pub others: BTreeSet<Uid>,
 }
 
 /// What a Tenant does next. Pure: the same inputs always give the same plan.
@@ -51,7 +53,7 @@ pub fn decide(
     head: Option<&Head>,
     now: Timestamp,
 ) -> Plan<TenantStatus> {
-    let owner = Owner { label: label::TENANT, name: &tenant.name, uid: &tenant.uid };
+    let owner = Owner { label: label::TENANT, name: &tenant.name, uid: &tenant.uid, others: &seen.others };
     let difference = compare(owner, desired::children(tenant, owner, seen), &seen.children);
     let blank = Plan {
         finalizer: if tenant.has_finalizer { Finalizer::Keep } else { Finalizer::Add },
@@ -158,12 +160,13 @@ fn provision(
         Verdict::ready(reasons::PROVISIONED.word, reasons::PROVISIONED.sentence)
     };
     let delete = surplus(tenant, &difference);
+    let look_again = if complete { None } else { difference.look_again(deadline.look_again()) };
     Plan {
         status: status(tenant, seen, &difference, Some(head), &verdict, now),
         apply: difference.apply,
         delete,
         transition,
-        look_again: if complete { None } else { deadline.look_again() },
+        look_again,
         ..blank
     }
 }
@@ -218,8 +221,8 @@ fn terminate(
             ..blank
         };
     }
-    let owner = Owner { label: label::TENANT, name: &tenant.name, uid: &tenant.uid };
-    let own: Vec<&Child> = namespaces(seen).filter(|child| owner.made(child)).collect();
+    let owner = Owner { label: label::TENANT, name: &tenant.name, uid: &tenant.uid, others: &seen.others };
+    let own: Vec<&Child> = namespaces(seen).filter(|child| owner.may_delete(child)).collect();
     if own.is_empty() {
         let verdict = Verdict::in_progress("Terminating", reasons::DELETED.sentence);
         let effective = Effective::observed(head.effective_at, now);

@@ -1,0 +1,38 @@
+# What people type here. Each target is one script's work; the scripts say more with --help.
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+## make demo            watch billing stay true on a throwaway Kubernetes; DEMO_EXIT=1 ends by itself, CLUSTER=current uses yours
+demo:
+	@hack/demo
+
+## make test            everything that CI checks, but for the demo
+test:
+	@hack/test
+
+## make e2e             the demo on a real node, and whether it showed what it should
+e2e:
+	@hack/e2e
+
+## make build           the program, into target/debug
+build:
+	@cargo build
+
+## make lint            formatting, clippy and shellcheck
+lint:
+	@hack/test format scripts clippy
+
+## make crds            write crds/ anew from the types
+crds:
+	@cargo run --quiet --bin trueup -- crds --write crds
+
+## make clean-clusters  take down every throwaway cluster of yours, whoever started it
+clean-clusters:
+	@hack/cluster/cluster list
+	@hack/cluster/cluster list | awk 'NR > 1 { print $$1 }' | xargs --no-run-if-empty hack/cluster/cluster down
+
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
+
+.PHONY: demo test e2e build lint crds clean-clusters help

@@ -1,0 +1,47 @@
+# shellcheck shell=bash
+# What the tests need from the machine, and the programs of the throwaway Kubernetes.
+
+get_what_is_missing() {
+  command -v cargo >/dev/null || fail "testing" "the command 'cargo' is not in PATH" "install Rust with rustup: https://rustup.rs"
+  get_postgres
+  require "the tests" restic=restic jq=jq curl=curl openssl=openssl shellcheck=shellcheck setpriv=util-linux flock=util-linux pgrep=procps
+  mapfile -t scripts < <(grep --files-with-matches --recursive '^#!.*bash' hack .ci)
+}
+
+# get_postgres: the programs of a server, as the ledger's tests start one of their own. No server of the system's is set up.
+get_postgres() {
+  local found
+  for found in /usr/lib/postgresql/*/bin/initdb $(type -P initdb); do
+    [[ ! -x $found ]] || return 0
+  done
+  if ((EUID == 0)) && command -v apt-get >/dev/null; then
+    say "installing postgresql-15 for the ledger's tests"
+    install_packages postgresql-common
+    local -r settings=/etc/postgresql-common/createcluster.conf
+    local -r before=$(cat "$settings" 2>/dev/null)
+    echo 'create_main_cluster = false' >>"$settings"
+    install_packages postgresql-15 || fail "installing postgresql-15" "apt-get failed, see above" "try it by hand"
+    printf '%s\n' "$before" >"$settings"
+  fi
+  require "the ledger's tests" /usr/lib/postgresql/15/bin/initdb=postgresql-15
+}
+
+# build_cluster_meanwhile PART...: for the parts that need it. Their own calls wait for it.
+build_cluster_meanwhile() {
+  [[ " $* " =~ " cargo "|" cluster " ]] || return 0
+  nice hack/cluster/build control-plane >"$logs/build-cluster.log" 2>&1 &
+  cluster_build=$!
+}
+
+# wait_for_cluster_build: says so when it takes long, since nothing else would.
+wait_for_cluster_build() {
+  [[ -n ${cluster_build:-} ]] || return 0
+  local -r began=$SECONDS
+  ! kill -0 "$cluster_build" 2>/dev/null || echo "         waiting for the programs of the throwaway Kubernetes; $logs/build-cluster.log says how far they are"
+  wait "$cluster_build" || {
+    tail -n 15 "$logs/build-cluster.log"
+    fail "building the throwaway Kubernetes" "see above" "hack/cluster/build control-plane"
+  }
+  cluster_build=''
+  ((SECONDS - began < 2)) || took+=("$(printf '%-10s %5d s' "waiting" $((SECONDS - began)))")
+}

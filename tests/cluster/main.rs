@@ -1,0 +1,16 @@
+//! The real program against a real API server: tenants, applications and backups, and everything that may go wrong.
+//!
+//! One cluster with one controller is shared by all tests that only need a tenant of their own. Tests that hurt what they
+//! run on, or count everything that happens there, have clusters of their own.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, missing_docs, reason = "this is a test")]
+
+mod apps;
+mod commandline;
+mod conditions;
+mod crash;
+mod input;
+mod leadership;
+mod settled;
+mod support;
+mod tenants;

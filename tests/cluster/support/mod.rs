@@ -1,0 +1,67 @@
+//! What the tests stand on: clusters, processes, access to both, and patience.
+
+mod access;
+mod cluster;
+mod kstatus;
+mod manifests;
+mod place;
+mod process;
+mod reckoning;
+mod visit;
+
+#[path = "../../support/postgres.rs"]
+#[allow(dead_code, reason = "the ledger's tests use the rest")]
+pub mod postgres;
+
+pub use access::Access;
+pub use cluster::{Cluster, Mode};
+pub use kstatus::{Reading, reading};
+pub use manifests::*;
+pub use place::{ControllerOptions, Database, Place, install, trueup};
+pub use process::Process;
+pub use reckoning::{Story, reckon};
+pub use visit::{Visit, condition, uid};
+
+use std::{future::Future, time::Duration};
+
+use trueup::domain::{Clock, SystemClock};
+
+/// How long a test waits for what should take a second or two on a machine that is busy with something else.
+pub const PATIENCE: Duration = Duration::from_secs(45);
+
+/// Waits until `check` succeeds. What it said last stands in the failure's message.
+pub async fn eventually<T, F>(deadline: Duration, what: &str, mut check: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Result<T, String>>,
+{
+    let clock = SystemClock::default();
+    loop {
+        match tokio::time::timeout(deadline, check()).await {
+            Ok(Ok(found)) => return found,
+            Ok(Err(seen)) => {
+                assert!(clock.monotonic() < deadline, "expected within {deadline:?} that {what}, but {seen}");
+            }
+            Err(late) => panic!("expected within {deadline:?} that {what}, but asking for it took longer: {late}"),
+        }
+        tokio::time::sleep(Duration::from_millis(40)).await;
+    }
+}
+
+/// Lets a little time pass: part of a script whose seed decides when things happen, never of waiting for something.
+pub async fn moment(span: Duration) {
+    tokio::time::sleep(span).await;
+}
+
+/// Watches that `check` goes on succeeding for as long as `span`.
+pub async fn throughout<F>(span: Duration, what: &str, mut check: impl FnMut() -> F)
+where
+    F: Future<Output = Result<(), String>>,
+{
+    let clock = SystemClock::default();
+    while clock.monotonic() < span {
+        if let Err(seen) = check().await {
+            panic!("expected for {span:?} that {what}, but {seen}");
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}

@@ -1,0 +1,191 @@
+//! A cluster with Trueup's definitions, rights and sink, a receiver, and a ledger's address: what controllers run on.
+
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Mutex,
+};
+
+use serde_json::{Value, json};
+
+use super::{Access, Cluster, Mode, PATIENCE, Process, eventually, postgres::Postgres, secret, sink};
+
+/// Trueup's own namespace.
+pub const SYSTEM: &str = "trueup-system";
+const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// Where the ledger is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Database {
+    /// In a file.
+    Sqlite,
+    /// On a server of its own, which may be killed.
+    Postgres,
+}
+
+/// How a controller is started.
+#[derive(Clone, Debug, Default)]
+pub struct ControllerOptions {
+    /// Instead of the place's own ledger.
+    pub database_url: Option<String>,
+    /// Instead of the controller's own kubeconfig.
+    pub kubeconfig: Option<PathBuf>,
+    /// More words for the command line.
+    pub args: Vec<&'static str>,
+}
+
+/// Everything but the controllers.
+pub struct Place {
+    // First, so that it goes first: it writes to what goes later.
+    receiver: Mutex<Option<Process>>,
+    /// The cluster.
+    pub cluster: Cluster,
+    postgres: Option<Postgres>,
+    /// The ledger's address.
+    pub ledger: String,
+    receiver_port: u16,
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    /// Starts a cluster and a receiver, and tells the cluster what it must know.
+    pub async fn new(topic: &str, database: Database) -> Self {
+        let folder = tempfile::Builder::new().prefix("trueup-test-").tempdir().expect("a temporary directory");
+        // The server starts while the cluster does: both mostly wait.
+        let starting = std::thread::spawn(move || (database == Database::Postgres).then(Postgres::start));
+        let cluster = Cluster::up(topic, Mode::Kwok);
+        let postgres = starting.join().expect("starting PostgreSQL");
+        let ledger = match &postgres {
+            Some(postgres) => postgres.database().await,
+            None => format!("sqlite:{}", folder.path().join("ledger.db").display()),
+        };
+        let receiver_port = free_port();
+        let place = Self { receiver: Mutex::new(None), cluster, postgres, ledger, receiver_port, folder };
+        place.start_receiver();
+        let access = Access::by(&place.cluster.admin()).await;
+        install(&access).await;
+        let url = format!("http://127.0.0.1:{receiver_port}/events");
+        access.create(&sink("billing", &url, &json!({}))).await;
+        place
+    }
+
+    /// Starts a controller, whose log and name are called `name`.
+    pub fn controller(&self, name: &str, options: &ControllerOptions) -> Process {
+        let kubeconfig = options.kubeconfig.clone().unwrap_or_else(|| self.cluster.controller());
+        let mut command = trueup();
+        command.arg("controller").args(["--listen", "127.0.0.1:0"]);
+        command.arg("--database-url").arg(options.database_url.as_ref().unwrap_or(&self.ledger));
+        command.arg("--kubeconfig").arg(kubeconfig).args(&options.args);
+        Process::start(&format!("controller {name}"), &mut command, &self.log(name))
+    }
+
+    /// The log of the controller that is called `name`.
+    pub fn log(&self, name: &str) -> PathBuf {
+        self.folder.path().join(format!("{name}.log"))
+    }
+
+    /// A folder that goes with the place.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Where the receiver answers.
+    pub fn receiver_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.receiver_port)
+    }
+
+    /// Kills the receiver and starts it again on the same file.
+    pub fn restart_receiver(&self) {
+        if let Some(receiver) = self.receiver.lock().unwrap().take() {
+            receiver.kill();
+        }
+        self.start_receiver();
+    }
+
+    /// Kills the ledger's server and starts it again. Answers whether there is one.
+    pub fn restart_postgres(&self) -> bool {
+        let Some(postgres) = &self.postgres else { return false };
+        postgres.kill();
+        postgres.restart();
+        true
+    }
+
+    fn start_receiver(&self) {
+        let folder = self.folder.path();
+        let keys = folder.join("keys");
+        std::fs::write(&keys, KEY).expect("writing the signing keys");
+        let mut command = trueup();
+        command.arg("receiver").arg("--secret-file").arg(keys);
+        command.arg("--listen").arg(format!("127.0.0.1:{}", self.receiver_port));
+        command.arg("--database").arg(format!("sqlite:{}", folder.join("receiver.db").display()));
+        *self.receiver.lock().unwrap() =
+            Some(Process::start("the receiver", &mut command, &folder.join("receiver.log")));
+    }
+}
+
+/// The program, with nothing of this process's environment that it would listen to.
+pub fn trueup() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trueup"));
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if name.starts_with("TRUEUP_") || matches!(name.as_str(), "DATABASE_URL" | "KUBECONFIG") {
+            command.env_remove(name);
+        }
+    }
+    command.env("NO_COLOR", "1");
+    command
+}
+
+/// What an administrator does before the first controller starts.
+pub async fn install(access: &Access) {
+    for crd in trueup::api::crds() {
+        let name = crd.metadata.name.clone().expect("a definition's name");
+        let mut manifest = serde_json::to_value(crd).expect("a definition");
+        manifest["apiVersion"] = json!("apiextensions.k8s.io/v1");
+        manifest["kind"] = json!("CustomResourceDefinition");
+        access.apply(&manifest).await;
+        eventually(PATIENCE, &format!("{name} is served"), || async {
+            let found = access.get("CustomResourceDefinition", None, &name).await;
+            let conditions = found.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
+            let served = conditions.iter().any(|found| found["type"] == "Established" && found["status"] == "True");
+            served.then_some(()).ok_or_else(|| format!("it says {conditions:?}"))
+        })
+        .await;
+    }
+    access.apply(&super::namespace(SYSTEM)).await;
+    grant(access).await;
+    access.apply(&secret(SYSTEM, "billing", "keys", KEY)).await;
+}
+
+/// The controller's rights, from the files that the chart reads.
+async fn grant(access: &Access) {
+    let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/trueup/files");
+    let rules = |file: &str| -> Value {
+        let text = std::fs::read_to_string(files.join(file)).unwrap_or_else(|error| panic!("reading {file}: {error}"));
+        serde_yaml::from_str(&text).unwrap_or_else(|error| panic!("reading {file}: {error}"))
+    };
+    let group = "rbac.authorization.k8s.io";
+    let subjects = json!([{ "kind": "User", "name": "trueup-controller", "apiGroup": group }]);
+    for (scope, file) in [("Cluster", "cluster-rules.yaml"), ("", "namespace-rules.yaml")] {
+        let mut metadata = json!({ "name": "trueup-controller" });
+        if scope.is_empty() {
+            metadata["namespace"] = json!(SYSTEM);
+        }
+        let version = format!("{group}/v1");
+        let role = format!("{scope}Role");
+        access.apply(&json!({ "apiVersion": version, "kind": role, "metadata": metadata, "rules": rules(file) })).await;
+        access
+            .apply(&json!({
+                "apiVersion": version, "kind": format!("{scope}RoleBinding"), "metadata": metadata,
+                "roleRef": { "apiGroup": group, "kind": role, "name": "trueup-controller" },
+                "subjects": subjects,
+            }))
+            .await;
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("its number").port()
+}
