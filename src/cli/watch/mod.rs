@@ -202,6 +202,9 @@ impl Watching {
         mut billing: Billing,
         stop: CancellationToken,
     ) -> Result<(), Failure> {
+        if !asked(&mut cluster, &mut billing, &stop).await {
+            return Ok(());
+        }
         let mut screen = screen::Screen::enter();
         loop {
             self.look(&mut cluster, &mut billing).await;
@@ -223,16 +226,8 @@ impl Watching {
         stop: CancellationToken,
     ) -> Result<(), Failure> {
         let mut last: Vec<String> = vec![];
-        // Nothing is known before everybody has been asked.
-        let asked = async {
-            let _ = cluster.changed().await;
-            if let Some(billing) = &mut billing {
-                let _ = billing.changed().await;
-            }
-        };
-        tokio::select! {
-            () = asked => {}
-            () = stop.cancelled() => return Ok(()),
+        if !asked(&mut cluster, &mut billing, &stop).await {
+            return Ok(());
         }
         loop {
             self.look(&mut cluster, &mut billing).await;
@@ -256,5 +251,19 @@ impl Watching {
             () = stop.cancelled() => false,
             () = tokio::time::sleep(self.args.interval.0) => true,
         }
+    }
+}
+
+/// Waits until everybody was asked once: before that nothing is known. False if it is over.
+async fn asked(cluster: &mut Cluster, billing: &mut Billing, stop: &CancellationToken) -> bool {
+    let asked = async {
+        let _ = cluster.changed().await;
+        if let Some(billing) = billing {
+            let _ = billing.changed().await;
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => false,
+        () = asked => true,
     }
 }

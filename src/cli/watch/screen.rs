@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 use terminal_size::{Height, Width, terminal_size_of};
+use unicode_width::UnicodeWidthStr as _;
 
 use crate::cli::text::Text;
 
@@ -53,9 +54,11 @@ impl Screen {
             if index > 0 {
                 text.push_str("\r\n");
             }
-            text.push_str(&if self.colours { line.to_ansi() } else { line.to_plain() });
+            let plain = line.to_plain();
+            let shown = plain.width();
+            text.push_str(&if self.colours { line.to_ansi() } else { plain });
             // The rest of the line that was here. Behind the last column this would take away the last character.
-            if line.width() < width {
+            if shown < width {
                 text.push_str("\x1b[K");
             }
         }
