@@ -220,8 +220,7 @@ fn header(stream: &Stream, wanted: &Wanted, (place, streams): (usize, usize)) ->
     };
     let second = Text::new(DIM, format!("uid {}{life}", subject.uid))
         .and(describe::style_of(state), state.as_str())
-        .and(DIM, entered)
-        .and(DIM, "   times in UTC");
+        .and(DIM, entered);
     [first, second]
 }
 
@@ -239,7 +238,7 @@ fn nothing(stream: &Stream, wanted: &Wanted) -> Text {
 fn table(rows: &[Row]) -> Table {
     let mut table = Table::new(vec![
         ("SEQ", Align::Right),
-        ("WHEN", Align::Left),
+        ("WHEN (UTC)", Align::Left),
         ("FROM → TO", Align::Left),
         ("REASON", Align::Left),
         ("BILLABLE", Align::Left),

@@ -32,7 +32,7 @@ pub struct Cli {
     /// How log lines are written.
     #[arg(long, env = "TRUEUP_LOG_FORMAT", value_enum, default_value = "text", global = true)]
     pub log_format: LogFormat,
-    /// What is logged: a level, or a filter such as `trueup=debug`. Servers say `info` by default, others `error`.
+    /// What is logged: a level, or a filter such as `trueup=debug`. Servers say `info` by default, others nothing.
     #[arg(long, env = "TRUEUP_LOG", global = true)]
     pub log: Option<String>,
     /// What to do.
@@ -66,9 +66,7 @@ impl Command {
     const fn default_log(&self) -> &'static str {
         match self {
             Self::Controller(_) | Self::Mover(_) | Self::Receiver(_) => "info",
-            // A line of the log would tear the picture.
-            Self::Watch(_) => "off",
-            _ => "error",
+            _ => "off",
         }
     }
 }

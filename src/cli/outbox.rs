@@ -317,7 +317,7 @@ mod tests {
                 error: Some("422 Unprocessable Content: the account acct-9 is closed".into()),
             }],
         };
-        insta::assert_snapshot!(plain(&render(&status, at(0))), @r"");
+        insta::assert_snapshot!(plain(&render(&status, at(0))));
     }
 
     #[test]

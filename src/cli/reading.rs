@@ -41,7 +41,9 @@ impl Ledger {
 /// What a reader's failure means: 1 for a ledger that is damaged, 2 for a wrong address, 3 for no answer.
 pub fn failure(error: &StoreError) -> Failure {
     match error {
-        StoreError::Unavailable { .. } => Failure::unreachable(error),
+        StoreError::Unavailable { .. } => {
+            Failure::unreachable(&format!("{error}; is it running, and does DATABASE_URL name it?"))
+        }
         StoreError::Corrupt { .. } => Failure::violated(error),
         _ => Failure::usage(error),
     }

@@ -63,7 +63,9 @@ fn header(known: &Everything, look: Look<'_>, all: &[Line], now: Timestamp) -> V
     let clock = if look.timeless { String::new() } else { format!("{} UTC", now.to_jiff().strftime("%H:%M:%S")) };
     let title = Text::new(BOLD, "trueup").and(DIM, look.title.map(|title| format!("  {title}")).unwrap_or_default());
     let mut lines = vec![spread(title, Text::new(DIM, clock), look.width)];
-    lines.push(spread(leader(known), totals(known, all), look.width));
+    let leader = leader(known);
+    let room = look.width.saturating_sub(leader.width() + 2);
+    lines.push(spread(leader, totals(known, all, room), look.width));
     let troubles = [
         ("cluster", known.cluster.trouble.as_ref()),
         ("ledger", known.ledger.as_ref().and_then(|ledger| ledger.trouble.as_ref())),
@@ -102,24 +104,28 @@ fn short(holder: &str) -> &str {
     holder.get(..end).filter(|kept| kept.len() >= 8).unwrap_or(holder)
 }
 
-fn totals(known: &Everything, all: &[Line]) -> Text {
+/// What there is in all; in little room, what matters most of it.
+fn totals(known: &Everything, all: &[Line], room: usize) -> Text {
     let Some(ledger) = &known.ledger else {
         let resources = u64::try_from(all.len()).unwrap_or(0);
         return Text::new(DIM, describe::count(resources, "resource"));
     };
     let counts = ledger.value.counts;
-    let mut text = Text::plain(describe::count(counts.resources, "resource"))
-        .and(DIM, "  ")
-        .and(PLAIN, describe::count(counts.transitions, "transition"))
-        .and(DIM, "  ")
-        .and(PLAIN, format!("{} delivered", describe::grouped(counts.deliveries)));
+    let mut parts = vec![
+        Text::plain(describe::count(counts.resources, "resource")),
+        Text::plain(describe::count(counts.transitions, "transition")),
+        Text::plain(format!("{} delivered", describe::grouped(counts.deliveries))),
+    ];
     if counts.undelivered > 0 {
-        text = text.and(BUSY, format!("  {} waiting", describe::grouped(counts.undelivered)));
+        parts.push(Text::new(BUSY, format!("{} waiting", describe::grouped(counts.undelivered))));
     }
     if counts.parked > 0 {
-        text = text.and(BAD, format!("  {} parked", describe::grouped(counts.parked)));
+        parts.push(Text::new(BAD, format!("{} parked", describe::grouped(counts.parked))));
     }
-    text
+    while parts.len() > 1 && parts.iter().map(|part| part.width() + 2).sum::<usize>() > room + 2 {
+        parts.remove(0);
+    }
+    parts.into_iter().reduce(|text, part| text.and(PLAIN, "  ").join(part)).unwrap_or_default()
 }
 
 /// One text at each edge.

@@ -5,6 +5,8 @@ mod frame;
 mod newest;
 mod screen;
 mod sources;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::{path::PathBuf, str::FromStr, sync::Arc, time::Duration};

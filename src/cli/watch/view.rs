@@ -177,7 +177,8 @@ impl Seen<'_> {
             (None, Some(told), _) => (told.kind, told.namespace.clone(), told.name.clone(), told.tenant.to_string()),
             (None, None, Some(listed)) => {
                 let shown = &listed.shown;
-                let tenant = if shown.kind == Kind::Tenant { shown.name.clone() } else { "~".to_owned() };
+                let tenant = shown.namespace.as_deref().map_or(shown.name.as_str(), |space| tenant_of(space, known));
+                let tenant = tenant.to_owned();
                 (shown.kind, shown.namespace.clone(), shown.name.clone(), tenant)
             }
             (None, None, None) => return None,
@@ -277,6 +278,14 @@ impl Seen<'_> {
             behind => (Mark::Behind(behind), None),
         }
     }
+}
+
+/// The tenant that a namespace is named after, until the ledger says whose it is; `~` sorts last.
+fn tenant_of<'a>(namespace: &str, known: &'a Everything) -> &'a str {
+    let tenants = known.cluster.value.objects.iter().filter(|listed| listed.shown.kind == Kind::Tenant);
+    let is_of = |name: &str| namespace.strip_prefix(name).is_some_and(|rest| rest.starts_with('-'));
+    let named = tenants.map(|listed| listed.shown.name.as_str()).filter(|name| is_of(name));
+    named.max_by_key(|name| name.len()).unwrap_or("~")
 }
 
 fn in_cluster(listed: &Listed) -> InCluster {

@@ -1,0 +1,254 @@
+//! `trueup audit` between a ledger, a cluster and a receiver: the latter two are stand-ins that say what a test wants.
+
+use std::sync::{Arc, Mutex};
+
+use axum::{Json, Router, extract::State, http::Uri};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use trueup::{
+    domain::Sequence,
+    ledger::{Head, SqliteStore, Store as _},
+    lifecycle::TABLES,
+};
+
+use super::rig::{Answer, Rig, WEB, run, settle_everything};
+
+/// Answers GET requests by their path.
+type Answers = Arc<Mutex<Vec<(&'static str, Value)>>>;
+
+async fn answer(State(answers): State<Answers>, uri: Uri) -> Json<Value> {
+    let answers = answers.lock().unwrap();
+    let found = answers.iter().find(|(path, _)| *path == uri.path());
+    Json(found.map_or_else(|| panic!("nobody asks for {uri}"), |(_, answer)| answer.clone()))
+}
+
+/// A ledger all of which was delivered, and a world around it in which all is well.
+struct World {
+    rig: Rig,
+    heads: Vec<Head>,
+    answers: Answers,
+}
+
+impl World {
+    fn new() -> Self {
+        let rig = Rig::new();
+        let heads = run(async {
+            let store = SqliteStore::new(&rig.ledger(), TABLES).unwrap();
+            settle_everything(&store).await;
+            store.heads(None, false, 100).await.unwrap()
+        });
+        let objects = |kind: &str| {
+            let items: Vec<Value> = heads
+                .iter()
+                .filter(|head| head.subject.kind.as_str() == kind && head.closed_at.is_none())
+                .map(object)
+                .collect();
+            json!({"apiVersion": "trueup.dev/v1alpha1", "kind": "List", "metadata": {}, "items": items})
+        };
+        let told: Vec<Value> = heads.iter().map(told).collect();
+        let answers = vec![
+            (
+                "/version",
+                json!({"major": "1", "minor": "33", "gitVersion": "v1.33.0", "gitCommit": "", "gitTreeState": "",
+                "buildDate": "", "goVersion": "", "compiler": "", "platform": ""}),
+            ),
+            (
+                "/api/v1/namespaces/kube-system",
+                json!({"apiVersion": "v1", "kind": "Namespace",
+                "metadata": {"name": "kube-system", "uid": "cluster"}}),
+            ),
+            ("/apis/trueup.dev/v1alpha1/tenants", objects("Tenant")),
+            ("/apis/trueup.dev/v1alpha1/appdeployments", objects("AppDeployment")),
+            ("/apis/trueup.dev/v1alpha1/backups", objects("Backup")),
+            ("/resources", json!({"resources": told, "next": null})),
+        ];
+        Self { rig, heads, answers: Arc::new(Mutex::new(answers)) }
+    }
+
+    /// Changes what is answered at `path`.
+    fn change(self, path: &str, change: impl FnOnce(&mut Value)) -> Self {
+        let mut answers = self.answers.lock().unwrap();
+        change(&mut answers.iter_mut().find(|(found, _)| *found == path).unwrap().1);
+        drop(answers);
+        self
+    }
+
+    fn apps(self, change: impl FnOnce(&mut Value)) -> Self {
+        self.change("/apis/trueup.dev/v1alpha1/appdeployments", |answer| change(&mut answer["items"]))
+    }
+
+    fn receiver(self, change: impl FnOnce(&mut Value)) -> Self {
+        self.change("/resources", |answer| change(&mut answer["resources"]))
+    }
+
+    /// The head of the application that lives.
+    fn web(&self) -> &Head {
+        self.heads.iter().find(|head| head.subject.uid.as_str() == WEB).unwrap()
+    }
+
+    fn audit(&self, wait: &str) -> Answer {
+        run(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}", listener.local_addr().unwrap());
+            let router = Router::new().fallback(answer).with_state(self.answers.clone());
+            tokio::spawn(async move { axum::serve(listener, router).await });
+            let kubeconfig = self.rig.kubeconfig(&url);
+            let (ledger, folder) = (self.rig.url(), self.rig.folder.path().to_owned());
+            let args = ["audit", "--kubeconfig", &kubeconfig, "--receiver", &url, "--wait", wait].map(str::to_owned);
+            let audit = move || {
+                std::process::Command::new(env!("CARGO_BIN_EXE_trueup"))
+                    .args(args)
+                    .env_clear()
+                    .env("DATABASE_URL", ledger)
+                    .current_dir(folder)
+                    .output()
+            };
+            Answer::of(&tokio::task::spawn_blocking(audit).await.unwrap().unwrap())
+        })
+    }
+
+    /// The audit finds exactly this, each with all of its words.
+    #[track_caller]
+    fn violates(&self, expected: &[&[&str]]) {
+        let answer = self.audit("0");
+        assert_eq!(answer.code, 1, "{answer:?}");
+        let count = format!("audit: {} violations (3 resources, 10 transitions, 10 deliveries)", expected.len());
+        assert_eq!(answer.last_line(), count, "{}", answer.out);
+        for words in expected {
+            assert!(words.iter().all(|word| answer.out.contains(word)), "no {words:?} in {}", answer.out);
+        }
+    }
+}
+
+fn object(head: &Head) -> Value {
+    let subject = &head.subject;
+    json!({
+        "apiVersion": "trueup.dev/v1alpha1",
+        "kind": subject.kind,
+        "metadata": {"name": subject.name, "namespace": subject.namespace, "uid": subject.uid,
+            "finalizers": ["trueup.dev/finalizer"]},
+        "status": {
+            "state": head.state,
+            "ledger": {"uid": subject.uid, "era": 0, "sequence": head.sequence, "hash": head.hash, "epoch": head.epoch},
+        },
+    })
+}
+
+fn told(head: &Head) -> Value {
+    let subject = &head.subject;
+    json!({
+        "uid": subject.uid, "kind": subject.kind, "namespace": subject.namespace, "name": subject.name,
+        "tenant": subject.tenant, "account": subject.account, "plan": subject.plan, "era": 0,
+        "sequence": head.sequence, "state": head.state, "hash": head.hash, "billable": head.billable,
+        "effectiveAt": head.effective_at, "appliedAt": head.recorded_at, "applied": head.sequence,
+    })
+}
+
+/// The one of `list` with this UID.
+fn of<'a>(list: &'a mut Value, uid: &str) -> &'a mut Value {
+    let is = |item: &Value| item["uid"] == uid || item["metadata"]["uid"] == uid;
+    list.as_array_mut().unwrap().iter_mut().find(|item| is(item)).unwrap()
+}
+
+#[test]
+fn a_world_in_step_passes_at_once() {
+    let answer = World::new().audit("60");
+    assert_eq!(answer.code, 0, "{answer:?}");
+    assert_eq!(answer.out, "audit: all invariants hold (3 resources, 10 transitions, 10 deliveries)\n");
+}
+
+#[test]
+fn a_status_ahead_of_the_ledger_is_found() {
+    let world = World::new().apps(|apps| of(apps, WEB)["status"]["ledger"]["sequence"] = json!(6));
+    world.violates(&[&[
+        "status-never-leads  AppDeployment acme-prod/web  sequence 6",
+        "found     status at sequence 6",
+        "expected  at most 5, the ledger's newest",
+    ]]);
+}
+
+#[test]
+fn a_status_that_says_another_hash_or_state_is_found() {
+    let world = World::new().apps(|apps| of(apps, WEB)["status"]["ledger"]["hash"] = json!("00"));
+    world.violates(&[&["status at sequence 5 with hash 00", "as in the ledger"]]);
+    let world = World::new().apps(|apps| of(apps, WEB)["status"]["state"] = json!("Available"));
+    world.violates(&[&["status at sequence 5 with state Available", "expected  state Failed"]]);
+    let world = World::new().apps(|apps| of(apps, WEB)["status"]["ledger"] = Value::Null);
+    world.violates(&[&["without a place in the ledger"], &["a status that says nothing of the ledger"]]);
+}
+
+#[test]
+fn a_status_that_stays_behind_is_found_and_one_that_arrives_is_not() {
+    let first = |world: &World| {
+        run(async {
+            let store = SqliteStore::new(&world.rig.ledger(), TABLES).unwrap();
+            store.row(&world.web().subject.uid, Sequence::new(3)).await.unwrap().unwrap()
+        })
+    };
+    let row = first(&World::new());
+    let behind = |app: &mut Value| {
+        app["status"]["state"] = json!(row.to);
+        app["status"]["ledger"]["sequence"] = json!(row.sequence);
+        app["status"]["ledger"]["hash"] = json!(row.hash);
+    };
+    let world = World::new();
+    let now = object(world.web());
+    let world = world.apps(|apps| behind(of(apps, WEB)));
+    world.violates(&[&["status still at sequence 3", "expected  sequence 5, state Failed"]]);
+
+    let answers = world.answers.clone();
+    let arrives = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        let mut answers = answers.lock().unwrap();
+        *of(&mut answers[3].1["items"], WEB) = now;
+    });
+    let answer = world.audit("60");
+    arrives.join().unwrap();
+    assert_eq!(answer.code, 0, "{answer:?}");
+}
+
+#[test]
+fn a_stream_without_an_object_and_an_object_without_a_stream_are_found() {
+    World::new().apps(|apps| *apps = json!([])).violates(&[&[
+        "closed  AppDeployment acme-prod/web",
+        "an open stream in state Failed, whose object is gone",
+        "a closing row",
+    ]]);
+    let new = |finalizers: Value| {
+        World::new().apps(move |apps| {
+            let metadata = json!({"name": "new", "namespace": "acme-prod", "uid": "uid-new", "finalizers": finalizers});
+            apps.as_array_mut().unwrap().push(json!({"metadata": metadata}));
+        })
+    };
+    new(json!(["trueup.dev/finalizer"])).violates(&[&["closed  AppDeployment acme-prod/new", "no stream"]]);
+    assert_eq!(new(json!(["somebody.else/finalizer"])).audit("0").code, 0, "Trueup has not taken it in");
+}
+
+#[test]
+fn a_receiver_that_missed_doubled_or_invented_something_is_found() {
+    let missed = World::new().receiver(|told| told.as_array_mut().unwrap().retain(|item| item["uid"] != WEB));
+    missed.violates(&[&[
+        "delivered  AppDeployment acme-prod/web",
+        "nothing at the receiver",
+        "sequence 5, state Failed",
+    ]]);
+    let doubled = World::new().receiver(|told| of(told, WEB)["applied"] = json!(6));
+    doubled.violates(&[&["6 events applied at the receiver", "expected  5, each once"]]);
+    let invented = World::new().receiver(|told| {
+        let mut other = told[0].clone();
+        other["uid"] = json!("uid-zzz");
+        other["name"] = json!("nobody");
+        told.as_array_mut().unwrap().push(other);
+    });
+    invented.violates(&[&["nobody", "expected  nothing: the ledger has no such stream"]]);
+    let forged = World::new().receiver(|told| of(told, WEB)["hash"] = json!("0".repeat(64)));
+    forged.violates(&[&["sequence 5 at the receiver with hash 0000", "as in the ledger"]]);
+    let astray = World::new().receiver(|told| of(told, WEB)["state"] = json!("Available"));
+    astray.violates(&[&["sequence 5 at the receiver with state Available", "state Failed"]]);
+}
+
+#[test]
+fn a_ledger_of_another_cluster_is_refused() {
+    let world = World::new().change("/api/v1/namespaces/kube-system", |answer| answer["metadata"]["uid"] = json!("x"));
+    world.audit("0").fails(2, &["belongs to the cluster", "DATABASE_URL"]);
+}

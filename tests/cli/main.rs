@@ -1,0 +1,7 @@
+//! The commands that only read, as whoever types them meets them: the built program, a ledger in a file, exit codes.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, missing_docs, reason = "tests")]
+
+mod commands;
+mod comparisons;
+mod rig;
