@@ -7,7 +7,7 @@ await() {
   local -r patience=$1 what=$2 began=${EPOCHREALTIME/[.,]/}
   shift 2
   local passed
-  why_not=''
+  why_not='' waiting_for="waiting until $what"
   if [[ $tty == no ]]; then printf '   … waiting until %s (at most %s s)\n' "$what" "$patience"; fi
   until "$@"; do
     passed=$(((${EPOCHREALTIME/[.,]/} - began) / 1000))

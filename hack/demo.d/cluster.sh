@@ -43,11 +43,3 @@ load_images() {
   }
   printf 'images are there after %s s\n' $((SECONDS - began))
 }
-
-remove_cluster_things() {
-  if [[ $mode == current ]]; then
-    [[ -z ${cluster_up:-} ]] || leave_current
-  else
-    "$hack_cluster/cluster" down "$name" 2>&1
-  fi
-}

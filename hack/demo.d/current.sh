@@ -4,9 +4,10 @@
 
 # ask_about_current: which cluster it is, what will be made there, and whether that is all right.
 ask_about_current() {
-  doing="asking about the current cluster"
+  # Nothing has been started yet: the reason says it all.
+  nothing_begun=yes
   require "the demo on a cluster of yours" kubectl=kubectl
-  local context address answer
+  local address answer
   context=$(kubectl config current-context 2>/dev/null) || fail "using the current cluster" "kubectl has no current context" "choose one with 'kubectl config use-context'"
   address=$(kubectl config view --minify --output jsonpath='{.clusters[0].cluster.server}')
   kubectl version --output json --request-timeout 10s >/dev/null 2>&1 || fail "using the current cluster" "context $context at $address does not answer"
@@ -19,19 +20,23 @@ Controller and receiver run on this machine. Its nodes need the images $(image w
 $(image postgres:15) and $(image mover:dev): hack/cluster/images makes them; DEMO_REGISTRY says where they are.
 TEXT
   refuse_if_in_use
-  [[ ${CONFIRM:-} != 1 ]] || return 0
+  if [[ ${CONFIRM:-} == 1 ]]; then nothing_begun=no && return; fi
   [[ -t 0 ]] || fail "using the current cluster" "nobody is there to be asked" "set CONFIRM=1 to go ahead"
   read -r -p "Go ahead? Type the context's name: " answer
   [[ $answer == "$context" ]] || fail "using the current cluster" "not confirmed, and nothing was done"
+  nothing_begun=no
 }
 
 # refuse_if_in_use: what is there already is somebody's, and would be removed at the end.
 refuse_if_in_use() {
-  local found
-  found=$(kubectl get customresourcedefinitions --output name | grep '\.trueup\.dev$' || true)
-  found+=$(kubectl get namespaces "$own_namespace" "$prod" "$dev" --ignore-not-found --output name)
-  found+=$(kubectl get clusterroles,clusterrolebindings --output name | grep '/trueup-demo$' || true)
+  local -r found=$(rests_of_a_demo)
   [[ -z $found ]] || fail "using the current cluster" "it already has ${found//$'\n'/, }" "remove that if it is a demo's rest; the demo never touches what it didn't make"
+}
+
+rests_of_a_demo() {
+  kubectl get customresourcedefinitions --output name | grep '\.trueup\.dev$' || true
+  kubectl get namespaces "$own_namespace" "$prod" "$dev" --ignore-not-found --output name
+  kubectl get clusterroles,clusterrolebindings --output name | grep '/trueup-demo$' || true
 }
 
 # current_kubeconfig_for_controller: a ServiceAccount with a token for the time of the demo, and the cluster's address.
@@ -43,13 +48,36 @@ current_kubeconfig_for_controller() {
     '.users = [{name: "trueup-demo", user: {token: $token}}] | .contexts[0].context.user = "trueup-demo"'
 }
 
-# leave_current: in the order in which things depend on each other. The controller has to be there to let go of its own.
+# leave_current: in the order in which things depend on each other. The controller has to be there to let go of its own; whatever it
+# doesn't let go of in time is freed by force, since all of it was made by this demo.
 leave_current() {
-  printf 'removing what the demo made in the current cluster\n'
-  kubectl delete appdeployments,backups --all --namespace "$prod" --timeout 60s
-  kubectl delete appdeployments,backups --all --namespace "$dev" --timeout 60s
-  kubectl delete tenants/acme billingsinks/billing --timeout 60s
-  kubectl delete namespaces "$prod" "$dev" "$own_namespace" --ignore-not-found --timeout 120s
-  kubectl delete --filename "$root/crds" --ignore-not-found --timeout 60s
-  kubectl delete clusterrole/trueup-demo clusterrolebinding/trueup-demo --ignore-not-found
+  printf 'removing what the demo made in the current cluster; that may take a minute\n'
+  {
+    process_pid "$place" controller || start_process "$place" controller
+    kubectl patch billingsinks/billing --type merge --patch '{"spec":{"abandonUndelivered":true}}'
+    local kind
+    for kind in backups appdeployments; do remove_all "$kind" "$prod" "$dev"; done
+    remove_all tenants -
+    remove_all billingsinks -
+    kubectl delete namespaces "$prod" "$dev" "$own_namespace" --ignore-not-found --timeout 120s
+    kubectl delete --filename "$root/crds" --ignore-not-found --timeout 60s
+    kubectl delete clusterrole/trueup-demo clusterrolebinding/trueup-demo --ignore-not-found
+  } >>"$place/logs/leave.log" 2>&1
+  local -r left=$(rests_of_a_demo)
+  [[ -z $left ]] || printf 'warning: still there: %s\n' "${left//$'\n'/, }" >&2
+}
+
+# remove_all KIND NAMESPACE...: a namespace of "-" is none.
+remove_all() {
+  local -r kind=$1
+  local namespace object
+  shift
+  for namespace in "$@"; do
+    local -a where=(--namespace "$namespace")
+    [[ $namespace != - ]] || where=()
+    kubectl delete "$kind" --all "${where[@]}" --timeout 60s && continue
+    for object in $(kubectl get "$kind" "${where[@]}" --output name); do
+      kubectl patch "$object" "${where[@]}" --type merge --patch '{"metadata":{"finalizers":null}}'
+    done
+  done
 }

@@ -30,13 +30,14 @@ close_place() {
   set +e
   waiting_line=''
   erase_live
-  ((status == 0 || status == 130)) || tell_failure "$status"
+  ((status == 0 || status == 130)) || [[ ${nothing_begun:-no} == yes ]] || tell_failure "$status"
   [[ $status != 130 ]] || printf '\n'
-  ((${settled:-0} == 1)) || printf 'cleaning up\n'
+  ((${settled:-0} == 1)) || [[ ${nothing_begun:-no} == yes ]] || printf 'cleaning up\n'
   stop_process "$place" view 2
+  [[ $mode != current || -z ${cluster_up:-} ]] || leave_current
   stop_process "$place" controller 8
   stop_process "$place" receiver 8
-  remove_cluster_things
+  [[ $mode == current ]] || "$hack_cluster/cluster" down "$name"
   rm -rf --one-file-system "$place"
   exit "$status"
 }

@@ -51,7 +51,7 @@ all_alive() {
     process_pid "$place" "$program" >/dev/null || {
       waiting_line=''
       erase_live
-      fail "waiting" "the $program has ended: $(tail -n 1 "$place/logs/$program.log")"
+      fail "${waiting_for:-waiting}" "the $program has ended; it said last: $(tail -n 1 "$place/logs/$program.log" | cut -c1-160)"
     }
   done
 }

@@ -1,7 +1,6 @@
 //! What tools that know nothing of Trueup make of an object, by the published rules of kstatus.
 
 use kube::core::DynamicObject;
-use serde_json::Value;
 
 /// What kstatus says of an object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
