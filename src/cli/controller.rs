@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use kube::Client;
-use tokio::task::JoinSet;
+use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -56,9 +56,12 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<(), Failure> {
         )));
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let listener = TcpListener::bind(args.listen).await.map_err(|error| {
+        Failure::usage(&format!("listening on {} for metrics and health: {error}; give another --listen", args.listen))
+    })?;
     let store = ledger::open(&args.database_url, TABLES).map_err(|error| Failure::usage(&error))?;
     let client = cluster::connect(args.kubeconfig.as_deref()).await.map_err(|error| match error {
-        cluster::ConnectError::Configuration(_) => Failure::usage(&error),
+        cluster::ConnectError::Configuration(_) | cluster::ConnectError::Refused { .. } => Failure::usage(&error),
         cluster::ConnectError::Unreachable { .. } => Failure::unreachable(&error),
     })?;
     store.migrate().await.map_err(|error| store_failure(&error))?;
@@ -70,7 +73,7 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<(), Failure> {
     let health = Arc::new(Health::default());
     health.waits_for(vec!["the first watches".into()]);
     let mut tasks = JoinSet::new();
-    tasks.spawn(serve(args.listen, health.clone(), metrics.clone(), stop.clone()));
+    tasks.spawn(serve(listener, health.clone(), metrics.clone(), stop.clone()));
     let caches = Caches::start(&client, &mut tasks);
     tasks.spawn(report_readiness(caches.clone(), health));
 
@@ -180,6 +183,7 @@ impl Candidate {
 /// Both must be there, and belong together.
 async fn identify(client: &Client, namespace: &str, store: &dyn Store) -> Result<(), Failure> {
     let failure = |error: IdentityError| match error {
+        IdentityError::Api { ref source, .. } if cluster::is_refusal(source) => refused(&error),
         IdentityError::Api { .. } => Failure::unreachable(&error),
         _ => Failure::usage(&error),
     };
@@ -194,9 +198,10 @@ async fn identify(client: &Client, namespace: &str, store: &dyn Store) -> Result
 }
 
 async fn require_crds(client: &Client) -> Result<(), Failure> {
-    let missing = cluster::missing_crds(client)
-        .await
-        .map_err(|error| Failure::unreachable(&format!("asking the API server for Trueup's CRDs: {error}")))?;
+    let missing = cluster::missing_crds(client).await.map_err(|error| {
+        let said = format!("asking the API server for Trueup's CRDs: {error}");
+        if cluster::is_refusal(&error) { refused(&said) } else { Failure::unreachable(&said) }
+    })?;
     if missing.is_empty() {
         return Ok(());
     }
@@ -206,6 +211,11 @@ async fn require_crds(client: &Client) -> Result<(), Failure> {
     )))
 }
 
+/// The API server is there and says no.
+fn refused(what: &impl std::fmt::Display) -> Failure {
+    Failure::usage(&format!("{what}; the chart makes the namespace, and grants the rights, that the controller needs"))
+}
+
 pub(super) fn store_failure(error: &StoreError) -> Failure {
     match error {
         StoreError::Unavailable { .. } => Failure::unreachable(error),
@@ -213,9 +223,9 @@ pub(super) fn store_failure(error: &StoreError) -> Failure {
     }
 }
 
-async fn serve(listen: SocketAddr, health: Arc<Health>, metrics: Arc<Metrics>, stop: CancellationToken) {
-    if let Err(error) = telemetry::serve(listen, health, metrics, stop.clone()).await {
-        tracing::error!(%error, %listen, "metrics and health cannot be served here; give another --listen");
+async fn serve(listener: TcpListener, health: Arc<Health>, metrics: Arc<Metrics>, stop: CancellationToken) {
+    if let Err(error) = telemetry::serve(listener, health, metrics, stop.clone()).await {
+        tracing::error!(%error, "metrics and health are served no longer; ending");
         stop.cancel();
     }
 }

@@ -7,15 +7,25 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 
+use super::write::{is_refusal, said};
+
 /// Why there is no connection to the cluster.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// There is no configuration that says where the cluster is, or it is wrong.
     #[error("reading the cluster's address: {0}; set KUBECONFIG to a kubeconfig file, or run inside a cluster")]
     Configuration(String),
+    /// The API server answers, and does not know who asks.
+    #[error("asking the API server at {url} for its version: {}; are the kubeconfig's credentials still valid?", said(.source))]
+    Refused {
+        /// Where it is.
+        url: String,
+        /// What it said.
+        source: Box<kube::Error>,
+    },
     /// The API server does not answer.
     #[error(
-        "asking the API server at {url} for its version: {source}; is it running, and can it be reached from here?"
+        "asking the API server at {url} for its version: {}; is it running, and can it be reached from here?", said(.source)
     )]
     Unreachable {
         /// Where it should be.
@@ -45,6 +55,7 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> 
     let client = Client::try_from(config).map_err(|error| configuration(&error))?;
     match tokio::time::timeout(Duration::from_secs(10), client.apiserver_version()).await {
         Ok(Ok(_)) => Ok(client),
+        Ok(Err(source)) if is_refusal(&source) => Err(ConnectError::Refused { url, source: Box::new(source) }),
         Ok(Err(source)) => Err(ConnectError::Unreachable { url, source: Box::new(source) }),
         Err(_) => Err(ConnectError::Unreachable {
             url,

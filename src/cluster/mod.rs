@@ -20,4 +20,4 @@ pub use lease::{Lease, LeaseError, LeaseTerm};
 pub use list::{Freshness, Listed, list};
 pub use resources::{CustomKind, child_resource, missing_crds};
 pub use watch::{Caches, Request};
-pub use write::{Cluster, ClusterError};
+pub use write::{Cluster, ClusterError, is_refusal};

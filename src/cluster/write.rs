@@ -232,11 +232,28 @@ fn json_patch(operations: Value) -> Patch<Value> {
     Patch::Json(serde_json::from_value(operations).unwrap_or_default())
 }
 
+/// Whether the API server answered and said no for good: no rights, no such namespace. Asking again is of no use.
+pub fn is_refusal(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if (400..500).contains(&status.code) && !matches!(status.code, 408 | 409 | 429))
+}
+
 /// What the API server said, without the rest of its answer.
 pub(super) fn said(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
-        other => other.to_string(),
+        other => {
+            // Most layers repeat what is below them; the connector does not, and below it is what people can act upon.
+            let mut text = other.to_string();
+            let mut below = std::error::Error::source(other);
+            while let Some(source) = below {
+                let said = source.to_string();
+                if !text.contains(&said) {
+                    text = format!("{text}: {said}");
+                }
+                below = source.source();
+            }
+            text
+        }
     }
 }
 

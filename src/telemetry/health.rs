@@ -1,11 +1,9 @@
 //! `/metrics`, `/livez` and `/readyz`.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::Metrics;
@@ -33,9 +31,9 @@ struct Shared {
     metrics: Arc<Metrics>,
 }
 
-/// Serves the three pages on `listen` until `stop` is cancelled.
+/// Serves the three pages on `listener` until `stop` is cancelled.
 pub async fn serve(
-    listen: SocketAddr,
+    listener: TcpListener,
     health: Arc<Health>,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
@@ -45,7 +43,6 @@ pub async fn serve(
         .route("/readyz", get(readyz))
         .route("/metrics", get(exposition))
         .with_state(Shared { health, metrics });
-    let listener = tokio::net::TcpListener::bind(listen).await?;
     axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 

@@ -16,7 +16,9 @@ pub enum LogFormat {
 
 /// Begins logging to standard error. `filter` is a `tracing` filter such as `info` or `trueup=debug`.
 pub fn init_logs(format: LogFormat, filter: &str) {
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    // The client logs every failed request as an error of its own, before anybody has judged it.
+    let quiet = if filter.contains("kube_client") { String::new() } else { ",kube_client::client::builder=off".into() };
+    let filter = EnvFilter::try_new(format!("{filter}{quiet}")).unwrap_or_else(|_| EnvFilter::new("info"));
     // A file or a pipe is read by programs and by people without a terminal.
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).with_target(false);

@@ -1,84 +1,124 @@
 //! What the controller says, and how it ends, when it is started wrongly: one line, an exit code, and nothing sent.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde_json::json;
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
+use trueup::receiver::Resources;
 
 use crate::support::*;
 
 const SOON: Duration = Duration::from_secs(40);
 
-/// Runs a controller that must end by itself; answers its exit code and the last line that it said.
-async fn refused(place: &Place, name: &str, options: &ControllerOptions) -> (i32, String) {
+/// Starts a controller that must end by itself, with this code and one line that has these words.
+async fn refused(place: &Place, name: &str, options: &ControllerOptions, code: i32, words: &[&str]) {
     let process = place.controller(name, options);
-    let code = process.exit_code(SOON).await;
+    let ended = process.exit_code(SOON).await;
     let said = process.said();
-    let line = said.lines().rfind(|line| line.starts_with("trueup: ") || line.starts_with("error: "));
-    (code, line.unwrap_or(&said).to_owned())
+    let (last, before) =
+        said.trim_end().rsplit_once('\n').map_or((said.trim_end(), ""), |(before, last)| (last, before));
+    assert_eq!(ended, code, "{name}: {said}");
+    // clap says more: how the command is used.
+    let line = if code == 2 && said.starts_with("error: ") { said.lines().next().unwrap_or_default() } else { last };
+    assert!(line.starts_with("trueup: ") || line.starts_with("error: "), "{name}: its last line is an error: {said}");
+    assert!(line.starts_with("error: ") || before.is_empty(), "{name}: one line says it all: {said}");
+    for word in words {
+        assert!(line.contains(word), "{name}: expected the word {word:?} in {line}");
+    }
+    assert!(!said.contains("hush"), "{name}: a password is never shown: {said}");
 }
 
 fn with_ledger(url: &str) -> ControllerOptions {
     ControllerOptions { database_url: Some(url.to_owned()), ..ControllerOptions::default() }
 }
 
+fn with_kubeconfig(path: PathBuf) -> ControllerOptions {
+    ControllerOptions { kubeconfig: Some(path), ..ControllerOptions::default() }
+}
+
+fn with_args(args: &[&str]) -> ControllerOptions {
+    ControllerOptions { args: args.iter().map(ToString::to_string).collect(), ..ControllerOptions::default() }
+}
+
+/// The controller's kubeconfig with the value of one field replaced.
+fn changed(place: &Place, field: &str, value: &str, name: &str) -> PathBuf {
+    let text = std::fs::read_to_string(place.cluster.controller()).unwrap();
+    let old = text.lines().find_map(|line| line.trim().strip_prefix(field)).unwrap_or_else(|| panic!("no {field}"));
+    let path = place.folder().join(name);
+    std::fs::write(&path, text.replace(old, value)).unwrap();
+    path
+}
+
 #[tokio::test]
 async fn a_wrong_start_is_one_clear_line_and_an_exit_code() {
-    let place = Arc::new(Place::new("commandline", Database::Sqlite).await);
+    let visit = Visit::shared().await;
+    let place = &visit.place;
+    let scheme = with_ledger("mysql://root:hush@127.0.0.1/trueup");
+    refused(place, "scheme", &scheme, 2, &["DATABASE_URL", "postgres://"]).await;
+    let database = with_ledger("postgres://trueup:hush@127.0.0.1:1/trueup");
+    refused(place, "database", &database, 3, &["database"]).await;
+    let folder = with_ledger("sqlite:/nonexistent/folder/ledger.db");
+    refused(place, "folder", &folder, 2, &["DATABASE_URL", "/nonexistent/folder"]).await;
 
-    let (code, line) = refused(&place, "scheme", &with_ledger("mysql://root:hush@127.0.0.1/trueup")).await;
-    assert_eq!(code, 2, "{line}");
-    assert!(line.contains("DATABASE_URL") && line.contains("postgres://") && !line.contains("hush"), "{line}");
+    let nowhere = with_kubeconfig(changed(place, "server: ", "https://127.0.0.1:1", "nowhere.kubeconfig"));
+    refused(place, "unreachable", &nowhere, 3, &["https://127.0.0.1:1", "Connection refused", "is it running"]).await;
+    let stranger = with_kubeconfig(changed(place, "token: ", "somebody-elses", "stranger.kubeconfig"));
+    refused(place, "stranger", &stranger, 2, &["Unauthorized", "credentials"]).await;
+    let missing = with_kubeconfig(PathBuf::from("/nonexistent/kubeconfig"));
+    refused(place, "no-kubeconfig", &missing, 2, &["KUBECONFIG", "/nonexistent/kubeconfig"]).await;
 
-    let (code, line) = refused(&place, "database", &with_ledger("postgres://trueup:hush@127.0.0.1:1/trueup")).await;
-    assert_eq!(code, 3, "{line}");
-    assert!(line.contains("database") && !line.contains("hush"), "{line}");
+    refused(place, "flag", &with_args(&["--no-such-flag"]), 2, &["--no-such-flag"]).await;
+    let slow = with_args(&["--request-timeout-ms", "5000"]);
+    refused(place, "timeout", &slow, 2, &["--lease-seconds", "5000"]).await;
+    let lease = with_args(&["--lease-seconds", "0"]);
+    refused(place, "lease", &lease, 2, &["--lease-seconds", "1..=300"]).await;
+    let namespace = with_args(&["--namespace", "not-there"]);
+    refused(place, "namespace", &namespace, 2, &["not-there/trueup-installation", "the chart"]).await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port =
+        ControllerOptions { listen: Some(taken.local_addr().unwrap().to_string()), ..ControllerOptions::default() };
+    refused(place, "port", &port, 2, &["--listen", &taken.local_addr().unwrap().to_string()]).await;
+}
 
-    let nowhere = place.folder().join("nowhere.kubeconfig");
-    let text = std::fs::read_to_string(place.cluster.controller()).unwrap();
-    let server = text.lines().find_map(|line| line.trim().strip_prefix("server: ")).unwrap();
-    std::fs::write(&nowhere, text.replace(server, "https://127.0.0.1:1")).unwrap();
-    let options = ControllerOptions { kubeconfig: Some(nowhere), ..ControllerOptions::default() };
-    let (code, line) = refused(&place, "unreachable", &options).await;
-    assert_eq!(code, 3, "{line}");
-    assert!(line.contains("https://127.0.0.1:1") && line.contains("is it running"), "{line}");
-
-    let missing = PathBuf::from("/nonexistent/kubeconfig");
-    let options = ControllerOptions { kubeconfig: Some(missing), ..ControllerOptions::default() };
-    let (code, line) = refused(&place, "no-kubeconfig", &options).await;
-    assert_eq!(code, 2, "{line}");
-    assert!(line.contains("KUBECONFIG"), "{line}");
-
-    let options = ControllerOptions { args: vec!["--no-such-flag"], ..ControllerOptions::default() };
-    let (code, line) = refused(&place, "flag", &options).await;
-    assert_eq!(code, 2, "{line}");
-    assert!(line.contains("--no-such-flag"), "{line}");
-
-    let options = ControllerOptions { args: vec!["--request-timeout-ms", "5000"], ..ControllerOptions::default() };
-    let (code, line) = refused(&place, "timeout", &options).await;
-    assert_eq!(code, 2, "{line}");
-    assert!(line.contains("--lease-seconds"), "{line}");
+/// A copy of a ledger that is in use.
+async fn copied(ledger: &str, to: &Path) -> String {
+    let mut connection = ledger.parse::<sqlx::sqlite::SqliteConnectOptions>().unwrap().connect().await.unwrap();
+    let copy = format!("VACUUM INTO '{}'", to.display());
+    connection.execute(sqlx::AssertSqlSafe(copy)).await.unwrap();
+    connection.close().await.unwrap();
+    format!("sqlite:{}", to.display())
 }
 
 #[tokio::test]
 async fn a_copy_of_a_ledger_or_of_a_cluster_charges_nobody() {
-    let place = Arc::new(Place::new("copies", Database::Sqlite).await);
-    let visit = Visit::to(&place).await;
-    let controller = place.controller("controller", &ControllerOptions::default());
-    visit.leads("controller").await;
-    controller.signal("TERM");
-    assert_eq!(controller.exit_code(SOON).await, 0);
-
+    let visit = Visit::shared().await;
+    let place = &visit.place;
     let fresh = format!("sqlite:{}", place.folder().join("fresh.db").display());
-    let (code, line) = refused(&place, "fresh", &with_ledger(&fresh)).await;
-    assert_eq!(code, 2, "{line}");
-    assert!(line.contains("trueup-installation") && line.contains("Nothing was sent"), "{line}");
+    refused(place, "fresh", &with_ledger(&fresh), 2, &["trueup-installation", "Nothing was sent"]).await;
 
     let other = Cluster::up("other", Mode::ControlPlane);
-    let there = ControllerOptions { kubeconfig: Some(other.admin()), ..ControllerOptions::default() };
-    let (code, line) = refused(&place, "no-crds", &there).await;
-    assert_eq!(code, 2, "{line}");
-    assert!(line.contains("tenants.trueup.dev") && line.contains("trueup crds | kubectl apply"), "{line}");
+    let copy = copied(&place.ledger, &place.folder().join("copy.db")).await;
+    let there = |kubeconfig: PathBuf| ControllerOptions {
+        kubeconfig: Some(kubeconfig),
+        database_url: Some(copy.clone()),
+        ..ControllerOptions::default()
+    };
+    refused(place, "no-rights", &there(other.controller()), 2, &["trueup-controller", "forbidden", "the chart"]).await;
+    let what_to_do = "trueup crds | kubectl apply";
+    refused(place, "no-crds", &there(other.admin()), 2, &["tenants.trueup.dev", what_to_do]).await;
 
-    install(&Access::by(&other.admin()).await).await;
-    let (code, line) = refused(&place, "other", &there).await;
-    assert_eq!(code, 2, "{line}");
-    assert!(line.contains("kube-system") && line.contains("Nothing was sent"), "{line}");
+    // Everything is there to be told to the same receiver, but for the right to do so.
+    let access = Access::by(&other.admin()).await;
+    install(&access).await;
+    access.create(&sink("billing", &format!("{}/events", place.receiver_url()), &json!({}))).await;
+    access.create(&tenant("cloned", &json!({}))).await;
+    let words = ["kube-system", "Nothing was sent", "DATABASE_URL"];
+    refused(place, "other", &there(other.controller()), 2, &words).await;
+    let untouched = access.get("Tenant", None, "cloned").await;
+    assert!(untouched.data["status"].is_null() && untouched.metadata.finalizers.is_none(), "{untouched:?}");
+    let known: Resources = visit.ask_receiver("/resources").await.unwrap();
+    assert!(known.resources.iter().all(|resource| resource.name != "cloned"));
 }

@@ -193,7 +193,7 @@ struct Chaos {
 
 fn options() -> ControllerOptions {
     ControllerOptions {
-        args: vec!["--lease-seconds", "2", "--request-timeout-ms", "900"],
+        args: ["--lease-seconds", "2", "--request-timeout-ms", "900"].map(str::to_owned).to_vec(),
         ..ControllerOptions::default()
     }
 }

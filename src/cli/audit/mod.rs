@@ -79,6 +79,7 @@ async fn connect(args: &Args, installation: &Installation) -> Result<Client, Fai
         ConnectError::Configuration(_) => {
             Failure::usage(&format!("{error}; or give --ledger-only to check the ledger alone"))
         }
+        ConnectError::Refused { .. } => Failure::usage(&error),
         ConnectError::Unreachable { .. } => Failure::unreachable(&error),
     })?;
     let cluster = cluster::cluster_uid(&client).await.map_err(|error| Failure::unreachable(&error))?;

@@ -91,7 +91,7 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<(), Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let receiver = args.receiver.as_deref().map(AskReceiver::new).transpose()?;
     let client = cluster::connect(args.kubeconfig.as_deref()).await.map_err(|error| match error {
-        ConnectError::Configuration(_) => Failure::usage(&error),
+        ConnectError::Configuration(_) | ConnectError::Refused { .. } => Failure::usage(&error),
         ConnectError::Unreachable { .. } => Failure::unreachable(&error),
     })?;
     let ledger = args.database_url.clone().map(ReadLedger::new);

@@ -31,8 +31,10 @@ pub struct ControllerOptions {
     pub database_url: Option<String>,
     /// Instead of the controller's own kubeconfig.
     pub kubeconfig: Option<PathBuf>,
+    /// Where to listen, instead of on any free port.
+    pub listen: Option<String>,
     /// More words for the command line.
-    pub args: Vec<&'static str>,
+    pub args: Vec<String>,
 }
 
 /// Everything but the controllers.
@@ -74,7 +76,7 @@ impl Place {
     pub fn controller(&self, name: &str, options: &ControllerOptions) -> Process {
         let kubeconfig = options.kubeconfig.clone().unwrap_or_else(|| self.cluster.controller());
         let mut command = trueup();
-        command.arg("controller").args(["--listen", "127.0.0.1:0"]);
+        command.arg("controller").arg("--listen").arg(options.listen.as_deref().unwrap_or("127.0.0.1:0"));
         command.arg("--database-url").arg(options.database_url.as_ref().unwrap_or(&self.ledger));
         command.arg("--kubeconfig").arg(kubeconfig).args(&options.args);
         Process::start(&format!("controller {name}"), &mut command, &self.log(name))
