@@ -57,6 +57,7 @@ reasons! {
     BACKUP_FAILED = "BackupFailed", "The backup failed and left no artifact.";
     BACKUP_TIMED_OUT = "BackupTimedOut", "The backup did not end within its time and left no artifact.";
     ARTIFACT_RETAINED = "ArtifactRetained", "The backup is gone; its artifact stays in the repository, as was asked.";
+    ARTIFACT_ABANDONED = "ArtifactAbandoned", "The backup went with its namespace, so its artifact could not be removed from the repository.";
     ARTIFACT_REMOVED = "ArtifactRemoved", "The backup is gone, and its artifact was removed from the repository.";
 }
 

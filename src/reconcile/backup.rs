@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, api::ListParams};
 
 use super::{
     context::spec_of,
@@ -12,7 +13,7 @@ use crate::{
     cluster::{CustomKind, OwnerKey},
     domain::{Ended, Head, Kind, Manifest, Timestamp},
     lifecycle::{
-        ChildKind, Membership, Object, Plan,
+        Child, ChildKind, Membership, Object, ObjectKey, Plan,
         backup::{self, BackupState, ContainerEnd, RepositoryView},
         has_condition,
     },
@@ -35,10 +36,16 @@ impl Managed for Backups {
     ) -> Result<backup::Observed, ReconcileError> {
         let jobs = look.children(&[ChildKind::Job]).await?;
         let pods = look.context.caches.index.pods(&look.key);
-        let ends =
-            pods.iter().filter_map(|pod| pod.as_ref().clone().try_parse::<Pod>().ok()).flat_map(|pod| ends(&pod));
-        let evidence = evidence(look, head).await?;
+        let cached = pods.iter().filter_map(|pod| pod.as_ref().clone().try_parse::<Pod>().ok());
+        let mut ends: Vec<ContainerEnd> = cached.flat_map(|pod| self::ends(&pod)).collect();
         let state = head.and_then(|head| BackupState::named(&head.state));
+        let judging = matches!(state, Some(BackupState::Running | BackupState::Terminating));
+        for job in jobs.iter().filter(|job| judging && has_ended(job)) {
+            if !ends.iter().any(|end| end.job == job.key.name && end.container == "mover") {
+                ends.extend(read_ends(look, &job.key).await?);
+            }
+        }
+        let evidence = evidence(look, head).await?;
         let sealed = evidence.as_deref().and_then(|text| match Manifest::parse(text) {
             Ok(Ended::Sealed(manifest)) => Some(manifest),
             _ => None,
@@ -48,7 +55,8 @@ impl Managed for Backups {
             repository: repository(look, spec),
             mover_image: look.context.mover_image.clone(),
             jobs,
-            ends: ends.collect(),
+            ends,
+            never_ran: never_ran(look, head).await?,
             sealed,
             failure: evidence.filter(|_| state == Some(BackupState::Failed)),
         })
@@ -97,9 +105,39 @@ fn repository(look: &Look, spec: &BackupSpec) -> Option<RepositoryView> {
     Some(RepositoryView { spec: spec_of(&object)?, trouble })
 }
 
+/// Whether it went from being asked for to being deleted.
+async fn never_ran(look: &Look, head: Option<&Head>) -> Result<bool, ReconcileError> {
+    let ending = head.filter(|head| BackupState::named(&head.state) == Some(BackupState::Terminating));
+    let Some(head) = ending else { return Ok(false) };
+    let row = look.context.ledger.row(&head.subject.uid, head.entered).await?;
+    Ok(row.and_then(|row| row.from).is_some_and(|from| BackupState::named(&from) == Some(BackupState::Pending)))
+}
+
+fn has_ended(job: &Child) -> bool {
+    let conditions = job.body["status"]["conditions"].as_array();
+    conditions.into_iter().flatten().any(|condition| {
+        condition["status"] == "True" && (condition["type"] == "Complete" || condition["type"] == "Failed")
+    })
+}
+
+/// The same past the cache: the watch of Jobs may be ahead of that of pods, and a Job that ended is judged only once.
+async fn read_ends(look: &Look, job: &ObjectKey) -> Result<Vec<ContainerEnd>, ReconcileError> {
+    let namespace = job.namespace.clone().unwrap_or_default();
+    let pods: Api<Pod> = Api::namespaced(look.context.cluster.client().clone(), &namespace);
+    let of_job = ListParams::default().labels(&format!("{JOB_NAME}={}", job.name));
+    let found = pods
+        .list(&of_job)
+        .await
+        .map_err(|error| ReconcileError::Configuration(format!("reading how the pods of {job} ended: {error}")))?;
+    Ok(found.items.iter().flat_map(ends).collect())
+}
+
+/// The label by which Kubernetes marks a Job's pods.
+const JOB_NAME: &str = "batch.kubernetes.io/job-name";
+
 /// How the containers of a Job's pod ended.
 fn ends(pod: &Pod) -> Vec<ContainerEnd> {
-    let job = pod.metadata.labels.as_ref().and_then(|labels| labels.get("batch.kubernetes.io/job-name")).cloned();
+    let job = pod.metadata.labels.as_ref().and_then(|labels| labels.get(JOB_NAME)).cloned();
     let Some(job) = job else { return vec![] };
     let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.clone()).unwrap_or_default();
     statuses

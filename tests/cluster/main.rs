@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, missing_docs, reason = "this is a test")]
 
 mod apps;
+mod backups;
 mod commandline;
 mod conditions;
 mod crash;

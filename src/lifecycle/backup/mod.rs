@@ -57,6 +57,8 @@ pub struct Observed {
     pub ends: Vec<ContainerEnd>,
     /// The sealed manifest, if the ledger has it.
     pub sealed: Option<Manifest>,
+    /// Whether it is being deleted and no Job was ever made for it.
+    pub never_ran: bool,
     /// What the status shows of the last failure.
     pub failure: Option<String>,
 }
@@ -318,8 +320,13 @@ fn terminate(
         let delete = makers.iter().filter(|job| !job.is_terminating()).map(|job| job.key.clone()).collect();
         return Plan { delete, status: show(&working), look_again: deadline.look_again(), ..blank };
     }
+    // Nothing can be made in a namespace that is going: what waits for a Job there waits for ever.
+    let ending = seen.member.as_ref().is_some_and(|member| member.ending);
     let done = match (remove, removal.map(|job| outcome(job, seen))) {
+        (true, None) if seen.never_ran => Ok(Some((reasons::DELETED, None))),
         (false, _) => Ok(Some((reasons::ARTIFACT_RETAINED, None))),
+        (true, None) if ending => Ok(Some((reasons::ARTIFACT_ABANDONED, None))),
+        (true, Some(Some(Outcome::Failed { .. }))) if ending => Ok(Some((reasons::ARTIFACT_ABANDONED, None))),
         (true, None | Some(None)) => Ok(None),
         (true, Some(Some(Outcome::Removed { at } | Outcome::Sealed { at, .. }))) => {
             Ok(Some((reasons::ARTIFACT_REMOVED, at)))

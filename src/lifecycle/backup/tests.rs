@@ -118,6 +118,21 @@ fn an_artifact_counts_only_with_its_manifest() {
 }
 
 #[test]
+fn an_artifact_does_not_hold_up_a_namespace_that_is_going_nor_one_that_was_never_made() {
+    let spec = spec("Delete");
+    let mut backup = object(&spec, "nightly", Some("acme-prod"));
+    backup.deleting_since = Some(NOW);
+    let head = head(Kind::Backup, "Terminating");
+    let mut going = seen();
+    going.member.as_mut().unwrap().ending = true;
+    let closed = decide(&backup, &going, Some(&head), NOW).transition.unwrap();
+    assert_eq!((closed.to.as_str(), closed.reason), ("Deleted", reasons::ARTIFACT_ABANDONED));
+    let waited = Observed { never_ran: true, repository: None, ..seen() };
+    let closed = decide(&backup, &waited, Some(&head), NOW).transition.unwrap();
+    assert_eq!((closed.to.as_str(), closed.reason), ("Deleted", reasons::DELETED));
+}
+
+#[test]
 fn an_artifact_that_is_to_go_is_removed_before_the_stream_is_closed() {
     let spec = spec("Delete");
     let mut backup = object(&spec, "nightly", Some("acme-prod"));
