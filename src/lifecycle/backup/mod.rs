@@ -325,8 +325,7 @@ fn terminate(
     let done = match (remove, removal.map(|job| outcome(job, seen))) {
         (true, None) if seen.never_ran => Ok(Some((reasons::DELETED, None))),
         (false, _) => Ok(Some((reasons::ARTIFACT_RETAINED, None))),
-        (true, None) if ending => Ok(Some((reasons::ARTIFACT_ABANDONED, None))),
-        (true, Some(Some(Outcome::Failed { .. }))) if ending => Ok(Some((reasons::ARTIFACT_ABANDONED, None))),
+        (true, None | Some(Some(Outcome::Failed { .. }))) if ending => Ok(Some((reasons::ARTIFACT_ABANDONED, None))),
         (true, None | Some(None)) => Ok(None),
         (true, Some(Some(Outcome::Removed { at } | Outcome::Sealed { at, .. }))) => {
             Ok(Some((reasons::ARTIFACT_REMOVED, at)))
