@@ -112,6 +112,14 @@ impl Access {
         self.merge(kind, namespace, name, &json!({ "spec": spec })).await
     }
 
+    /// Replaces parts of an object's status, as the node or a controller of Kubernetes would.
+    pub async fn restatus(&self, kind: &str, namespace: Option<&str>, name: &str, status: &Value) {
+        let patch = json!({ "status": status });
+        let api = self.api(kind, namespace);
+        let changed = api.patch_status(name, &PatchParams::default(), &Patch::Merge(&patch)).await;
+        changed.unwrap_or_else(|error| panic!("changing the status of {kind} {name} by {patch}: {error}"));
+    }
+
     /// Asks for an object to be deleted; fine if it is gone.
     pub async fn delete(&self, kind: &str, namespace: Option<&str>, name: &str) {
         match self.api(kind, namespace).delete(name, &DeleteParams::default()).await {
