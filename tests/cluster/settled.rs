@@ -122,6 +122,8 @@ async fn with_fifty_resources_standing_a_minute_passes_without_a_write() {
     let renewals: usize = during.values().sum();
     assert!((30..90).contains(&renewals), "the Lease is renewed about once a second: {during:?}");
 
+    println!("{}", audited(&visit));
+
     // And yet it is awake.
     visit.respec("AppDeployment", Some("t0-prod"), "app-10", &json!({ "replicas": 2 })).await;
     visit.current("AppDeployment", Some("t0-prod"), "app-10").await;

@@ -42,6 +42,8 @@ states! {
 pub struct Observed {
     /// Namespaces that carry the tenant's name, those that have the names it wants, and what Trueup made in them.
     pub children: Vec<Child>,
+    /// Namespaces that the tenant's status showed as ready: one that is missing now was lost, and is not new.
+    pub shown: BTreeSet<String>,
     /// Other tenants that are still there and whose marks some of the children carry.
     pub others: BTreeSet<Uid>,
 }
@@ -111,7 +113,10 @@ fn provision(
     let step = |to: TenantState, reason| -> Option<Transition> {
         (state != Some(to)).then(|| steps::change(to, reason, observed, Billable::ZERO))
     };
-    let transition = if let (true, Some(_)) = (was_up, lost) {
+    // Also one that went while nobody watched.
+    let missing = |key: &ObjectKey| key.namespace.is_none() && namespaces(seen).all(|child| child.key != *key);
+    let vanished = difference.apply.iter().any(|wanted| missing(&wanted.key) && seen.shown.contains(&wanted.key.name));
+    let transition = if was_up && (lost.is_some() || vanished) {
         step(TenantState::Degraded, reasons::NAMESPACE_LOST)
     } else if was_up && !difference.foreign.is_empty() {
         step(TenantState::Degraded, reasons::NAMESPACE_TAKEN)

@@ -19,7 +19,7 @@ pub use kstatus::{Reading, reading};
 pub use manifests::*;
 pub use place::{ControllerOptions, Database, Place, install, trueup};
 pub use process::Process;
-pub use reckoning::{Story, reckon};
+pub use reckoning::{Story, audited, reckon};
 pub use visit::{Visit, condition, uid};
 
 use std::{future::Future, time::Duration};
@@ -36,12 +36,10 @@ where
 {
     let clock = SystemClock::default();
     loop {
-        match tokio::time::timeout(deadline, check()).await {
-            Ok(Ok(found)) => return found,
-            Ok(Err(seen)) => {
-                assert!(clock.monotonic() < deadline, "expected within {deadline:?} that {what}, but {seen}");
-            }
-            Err(late) => panic!("expected within {deadline:?} that {what}, but asking for it took longer: {late}"),
+        let answer = tokio::time::timeout(deadline, check()).await;
+        match answer.unwrap_or_else(|_| Err("asking for it takes longer than that".to_owned())) {
+            Ok(found) => return found,
+            Err(seen) => assert!(clock.monotonic() < deadline, "expected within {deadline:?} that {what}, but {seen}"),
         }
         tokio::time::sleep(Duration::from_millis(40)).await;
     }

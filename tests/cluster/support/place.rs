@@ -97,23 +97,25 @@ impl Place {
         format!("http://127.0.0.1:{}", self.receiver_port)
     }
 
-    /// Kills the receiver and starts it again on the same file.
-    pub fn restart_receiver(&self) {
+    /// Kills the receiver.
+    pub fn kill_receiver(&self) {
         if let Some(receiver) = self.receiver.lock().unwrap().take() {
             receiver.kill();
         }
-        self.start_receiver();
     }
 
-    /// Kills the ledger's server and starts it again. Answers whether there is one.
-    pub fn restart_postgres(&self) -> bool {
-        let Some(postgres) = &self.postgres else { return false };
-        postgres.kill();
-        postgres.restart();
-        true
+    /// Kills the ledger's server. Answers whether there is one.
+    pub fn kill_postgres(&self) -> bool {
+        self.postgres.as_ref().map(Postgres::kill).is_some()
     }
 
-    fn start_receiver(&self) {
+    /// Starts the ledger's server again.
+    pub fn revive_postgres(&self) {
+        self.postgres.as_ref().map(Postgres::restart);
+    }
+
+    /// Starts the receiver, again on the same file if it was killed.
+    pub fn start_receiver(&self) {
         let folder = self.folder.path();
         let keys = folder.join("keys");
         std::fs::write(&keys, KEY).expect("writing the signing keys");

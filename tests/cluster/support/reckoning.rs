@@ -10,7 +10,7 @@ use trueup::{
     receiver::{Events, ResourceView, Resources},
 };
 
-use super::{PATIENCE, Visit, eventually};
+use super::{PATIENCE, Visit, eventually, trueup};
 
 /// What the ledger has of one stream.
 #[derive(Debug)]
@@ -61,6 +61,19 @@ pub async fn reckon(visit: &Visit, tenant: Option<&str>) -> Report {
     let whose = tenant.map_or_else(|| "everything".to_owned(), |name| format!("tenant {name}"));
     let what = format!("cluster, ledger and receiver say the same about {whose}");
     eventually(PATIENCE, &what, || compare(visit, tenant)).await
+}
+
+/// Asks `trueup audit` about everything, which must find that all invariants hold. Answers its last line.
+pub fn audited(visit: &Visit) -> String {
+    let mut command = trueup();
+    command.arg("audit").args(["--database-url", &visit.place.ledger, "--receiver", &visit.place.receiver_url()]);
+    let output = command.arg("--kubeconfig").arg(visit.place.cluster.admin()).output().expect("running trueup audit");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "trueup audit ends with {}: {said}{errors}", output.status);
+    let last = said.lines().last().unwrap_or_default().to_owned();
+    assert!(last.starts_with("audit: all invariants hold ("), "{said}");
+    last
 }
 
 async fn compare(visit: &Visit, tenant: Option<&str>) -> Result<Report, String> {
