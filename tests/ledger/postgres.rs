@@ -5,8 +5,8 @@ use std::{sync::Arc, task::Poll, time::Duration};
 use futures::FutureExt;
 use sqlx::{Connection, Executor, PgConnection, postgres::PgConnectOptions, query};
 use trueup::{
-    domain::{Clock, DestinationId, Epoch, SystemClock},
-    ledger::{AppendError, Appender, AppenderError, AppenderLimits, Outcome, StoreError},
+    domain::{Clock, DestinationId, Epoch, Sequence, SystemClock},
+    ledger::{AppendError, Appender, AppenderError, AppenderLimits, ClaimRequest, Outcome, Settlement, StoreError},
 };
 
 use crate::{
@@ -72,6 +72,38 @@ async fn a_leader_that_stops_in_a_transaction_loses_the_shard_by_itself() {
     let refused = appending.await;
     assert!(matches!(refused, Err(AppendError::NotCommitted(StoreError::Unavailable { .. }))), "{refused:?}");
     assert_eq!(lab.store.counts().await.unwrap().transitions, 0);
+}
+
+#[tokio::test]
+async fn a_relay_that_stops_while_it_settles_lets_its_lanes_go() {
+    let url = Postgres::shared().database().await;
+    let lab = Lab::at(url.clone()).await;
+    let billing = DestinationId::new("billing");
+    let epoch = lab.lead().await;
+    lab.store.open_destination(&billing, START).await.unwrap();
+    let drafts: Vec<_> = (0..500).map(|n| nth(&format!("s{n}"), 0, START)).collect();
+    lab.append(epoch, &drafts).await;
+    let claims = lab.store.claim(&ClaimRequest { lanes: 500, ..lab.request(&billing) }, START).await.unwrap();
+    let acked = Settlement::Acked { through: Sequence::FIRST };
+    let ends: Vec<_> =
+        claims.into_iter().map(|claim| (claim.destination, claim.uid, claim.token, acked.clone())).collect();
+    let mut watcher = PgConnection::connect(&url).await.unwrap();
+    let mut are_free = async || {
+        let free = query("SELECT 1 FROM lane FOR UPDATE SKIP LOCKED").fetch_all(&mut watcher).await.unwrap();
+        free.len() == 500
+    };
+    let mut settling = lab.store.settle(&ends, START);
+    while are_free().await {
+        let polled = std::future::poll_fn(|context| Poll::Ready(settling.poll_unpin(context))).await;
+        assert!(polled.is_pending(), "it finished before it could be stopped: {polled:?}");
+    }
+    let clock = SystemClock::default();
+    while !are_free().await {
+        assert!(clock.monotonic() < Duration::from_secs(10), "the lanes are still locked, and appends wait for them");
+        tokio::task::yield_now().await;
+    }
+    let ended = settling.await;
+    assert!(matches!(ended, Err(StoreError::Unavailable { .. })), "{ended:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -48,7 +48,7 @@ use server_now;
 #[derive(Debug)]
 pub struct PostgresStore {
     tables: Tables,
-    // A leader that is stopped in mid-transaction must not hold the shard: these sessions end themselves.
+    // A process that is stopped in mid-transaction must hold neither the shard nor a lane: sessions end themselves.
     appending: PgPool,
     // Losing the newest claims and acks in a server's crash means sending again, which receivers must bear anyway. So
     // they need not wait for the disk.
@@ -84,8 +84,18 @@ impl PostgresStore {
                 "SET idle_in_transaction_session_timeout = '1s'; SET statement_timeout = '2s'; \
                  SET synchronous_commit = on",
             ),
-            delivering: pool("deliver", 4, 5, "SET lock_timeout = '5s'; SET synchronous_commit = off"),
-            general: pool(GENERAL, 4, 5, "SET lock_timeout = '5s'; SET synchronous_commit = on"),
+            delivering: pool(
+                "deliver",
+                4,
+                5,
+                "SET idle_in_transaction_session_timeout = '1s'; SET lock_timeout = '5s'; SET synchronous_commit = off",
+            ),
+            general: pool(
+                GENERAL,
+                4,
+                5,
+                "SET idle_in_transaction_session_timeout = '5s'; SET lock_timeout = '5s'; SET synchronous_commit = on",
+            ),
         })
     }
 }
