@@ -155,19 +155,14 @@ impl Cluster {
         self.patch(key, json!([version, add]), "putting the finalizer on").await
     }
 
-    /// Takes Trueup's finalizer off `object`.
+    /// Takes Trueup's finalizer off `object`, if it is still the one with this UID.
     pub async fn remove_finalizer(
         &self,
         key: &OwnerKey,
         object: &DynamicObject,
     ) -> Result<DynamicObject, ClusterError> {
-        let Some(at) = object.finalizers().iter().position(|found| found == FINALIZER) else {
-            return Ok(object.clone());
-        };
-        let path = format!("/metadata/finalizers/{at}");
-        let test = json!({ "op": "test", "path": path, "value": FINALIZER });
-        let remove = json!({ "op": "remove", "path": path });
-        self.patch(key, json!([test, remove]), "taking the finalizer off").await
+        let Some(patch) = finalizer_removal(object) else { return Ok(object.clone()) };
+        self.patch(key, patch, "taking the finalizer off").await
     }
 
     /// Reads one of Trueup's own objects past the caches.
@@ -220,6 +215,18 @@ impl Cluster {
     }
 }
 
+/// What takes Trueup's finalizer off `object` and off nothing else; `None` if it has none.
+fn finalizer_removal(object: &DynamicObject) -> Option<Value> {
+    let at = object.finalizers().iter().position(|found| found == FINALIZER)?;
+    let path = format!("/metadata/finalizers/{at}");
+    Some(json!([
+        // One that was made again under the same name has a stream of its own, which needs its finalizer.
+        { "op": "test", "path": "/metadata/uid", "value": object.uid() },
+        { "op": "test", "path": path, "value": FINALIZER },
+        { "op": "remove", "path": path },
+    ]))
+}
+
 fn api(client: &Client, resource: &ApiResource, namespace: Option<&str>) -> Api<DynamicObject> {
     match namespace {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
@@ -262,5 +269,34 @@ pub(super) fn describe(key: &OwnerKey) -> String {
     match &key.namespace {
         Some(namespace) => format!("{} {namespace}/{}", key.kind.name(), key.name),
         None => format!("{} {}", key.kind.name(), key.name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(uid: &str, finalizers: &[&str]) -> DynamicObject {
+        let metadata = json!({ "name": "web", "uid": uid, "finalizers": finalizers });
+        serde_json::from_value(json!({ "metadata": metadata })).unwrap()
+    }
+
+    fn removed(known: &DynamicObject, standing: &DynamicObject) -> Option<Vec<String>> {
+        let patch: json_patch::Patch = serde_json::from_value(finalizer_removal(known)?).unwrap();
+        let mut standing = json!(standing);
+        json_patch::patch(&mut standing, &patch).ok()?;
+        serde_json::from_value(standing["metadata"]["finalizers"].clone()).ok()
+    }
+
+    #[test]
+    fn only_our_own_finalizer_is_taken_off() {
+        let web = object("a", &["other/one", FINALIZER]);
+        assert_eq!(removed(&web, &web), Some(vec!["other/one".to_owned()]));
+        assert_eq!(removed(&object("a", &["other/one"]), &web), None);
+    }
+
+    #[test]
+    fn one_that_was_made_again_under_the_same_name_keeps_its_finalizer() {
+        assert_eq!(removed(&object("a", &[FINALIZER]), &object("b", &[FINALIZER])), None);
     }
 }
