@@ -28,7 +28,7 @@ get_postgres() {
 
 # build_cluster_meanwhile PART...: for the parts that need it. Their own calls wait for it.
 build_cluster_meanwhile() {
-  [[ " $* " =~ " cargo "|" cluster " ]] || return 0
+  [[ " $* " =~ " rest "|" controllers "|" cluster " ]] || return 0
   nice hack/cluster/build control-plane >"$logs/build-cluster.log" 2>&1 &
   cluster_build=$!
 }
@@ -43,5 +43,5 @@ wait_for_cluster_build() {
     fail "building the throwaway Kubernetes" "see above" "hack/cluster/build control-plane"
   }
   cluster_build=''
-  ((SECONDS - began < 2)) || took+=("$(printf '%-10s %5d s' "waiting" $((SECONDS - began)))")
+  ((SECONDS - began < 2)) || took+=("$(printf '%-12s %5d s' waiting $((SECONDS - began)))")
 }

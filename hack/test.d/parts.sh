@@ -4,28 +4,55 @@
 took=() failed=()
 began_all=$SECONDS
 
-# run_part NAME: runs part_NAME. What it says goes to a log; of cargo's tests the results are shown.
+# run_part NAME: runs part_NAME and tells how it went.
 run_part() {
-  local -r name=$1 log=$logs/$1.log
-  case $name in cargo | cluster) wait_for_cluster_build ;; esac
+  echo "== $1"
+  execute_part "$1"
+  tell_part "$1"
+}
+
+# start_part NAME, finish_part NAME: the same beside others, told at the end.
+start_part() {
+  echo "== $1, beside the next"
+  execute_part "$1" &
+  beside=$!
+}
+
+finish_part() {
+  [[ -n ${beside:-} ]] || return 0
+  wait "$beside"
+  beside=''
+  echo "== $1, which ran beside them"
+  tell_part "$1"
+}
+
+# execute_part NAME: what it says goes to a log, how it ended and how long it took to a file next to it.
+execute_part() {
   local -r began=$SECONDS
   local status=0
-  echo "== $name"
   # In a subshell of its own, and not as part of a condition, so that "set -e" holds in it.
   set +e
   (
     set -e
-    "part_$name"
-  ) >"$log" 2>&1
+    "part_$1"
+  ) >"$logs/$1.log" 2>&1
   status=$?
   set -e
+  echo "$status $((SECONDS - began))" >"$logs/$1.end"
+}
+
+# tell_part NAME: of cargo's tests the results are shown, of a failure what failed.
+tell_part() {
+  local -r name=$1 log=$logs/$1.log
+  local status seconds
+  read -r status seconds <"$logs/$name.end"
   results "$log"
   if ((status != 0)); then
     failed+=("$name")
     tell_failures "$log"
     echo "   $name FAILED; the whole output is in ${log#"$root/"}"
   fi
-  took+=("$(printf '%-10s %5d s%s' "$name" $((SECONDS - began)) "$( ((status == 0)) || echo '   FAILED')")")
+  took+=("$(printf '%-12s %5d s%s' "$name" "$seconds" "$( ((status == 0)) || echo '   FAILED')")")
 }
 
 # results LOG: which tests ran, and how they went.
@@ -42,7 +69,7 @@ tell_failures() {
 
 tell_result() {
   echo
-  printf '%s\n' "${took[@]}" "$(printf '%-10s %5d s' total $((SECONDS - began_all)))"
+  printf '%s\n' "${took[@]}" "$(printf '%-12s %5d s' total $((SECONDS - began_all)))"
   if ((${#failed[@]} > 0)); then
     echo "test: FAILED: ${failed[*]}"
     exit 1
