@@ -9,6 +9,8 @@ mod support;
 mod append;
 #[path = "ledger/appender.rs"]
 mod appender;
+#[path = "ledger/backup.rs"]
+mod backup;
 #[path = "ledger/deliver.rs"]
 mod deliver;
 #[path = "ledger/histories.rs"]

@@ -7,6 +7,7 @@ mod crds;
 mod describe;
 mod failure;
 mod history;
+mod ledger;
 mod mover;
 mod outbox;
 mod reading;
@@ -55,6 +56,8 @@ pub enum Command {
     History(history::Args),
     /// Check that every invariant holds.
     Audit(audit::Args),
+    /// Keep the ledger safe: back it up, verify and restore a backup.
+    Ledger(ledger::Args),
     /// Show what billing was sent, what waits, and what is parked.
     Outbox(outbox::Args),
     /// Watch the cluster, the ledger and billing side by side.
@@ -84,6 +87,7 @@ impl Cli {
             }
             Command::History(args) => history::run(args).await?,
             Command::Audit(args) => audit::run(args).await?,
+            Command::Ledger(args) => ledger::run(args).await?,
             Command::Outbox(args) => outbox::run(args).await?,
             Command::Watch(args) => watch::run(args, stop).await?,
         }

@@ -32,6 +32,11 @@ impl Ledger {
         self.try_open().await.map_err(|error| failure(&error))
     }
 
+    /// Its address.
+    pub fn url(&self) -> &str {
+        &self.database_url
+    }
+
     /// The same, for whoever must know why it cannot be opened.
     pub async fn try_open(&self) -> Result<(Arc<dyn Store>, Installation), StoreError> {
         ledger::open_existing(&self.database_url, TABLES).await

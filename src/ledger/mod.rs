@@ -5,6 +5,7 @@
 
 mod appender;
 mod audit;
+mod backup;
 pub mod batch;
 pub mod comparisons;
 mod fault;
@@ -20,6 +21,7 @@ mod types;
 
 pub use appender::{Appender, AppenderError, AppenderLimits, AppenderStats, StatsView};
 pub use audit::{Report, audit};
+pub use backup::{BackupError, Contents, backup, restore, verify};
 pub use memory::MemoryStore;
 pub use open::{open, open_existing};
 pub use postgres::PostgresStore;

@@ -36,13 +36,16 @@ pub async fn open_existing(url: &str, tables: Tables) -> Result<(Arc<dyn Store>,
     }
 }
 
-enum Address<'a> {
+/// What kind of database an address names.
+pub(super) enum Address<'a> {
+    /// SQLite's, in this file.
     File(&'a Path),
+    /// PostgreSQL's.
     Server,
 }
 
 impl<'a> Address<'a> {
-    fn parse(url: &'a str) -> Result<Self, StoreError> {
+    pub(super) fn parse(url: &'a str) -> Result<Self, StoreError> {
         match url.split_once(':') {
             Some(("sqlite", rest)) => {
                 let path = rest.strip_prefix("//").unwrap_or(rest);

@@ -52,6 +52,8 @@ pub fn installation() -> Installation {
 enum Place {
     Memory(Arc<MemoryStore>),
     Sqlite(tempfile::TempDir),
+    /// A file that somebody else takes care of.
+    File(String),
     Postgres(String),
 }
 
@@ -80,6 +82,20 @@ impl Lab {
         Self::ready(Place::Postgres(url)).await
     }
 
+    /// A lab in a database of either kind that is a ledger already.
+    pub async fn opened(url: String) -> Self {
+        Self::bare(if url.starts_with("sqlite:") { Place::File(url) } else { Place::Postgres(url) }).await
+    }
+
+    /// Its database's address.
+    pub fn url(&self) -> String {
+        match &self.place {
+            Place::Memory(_) => panic!("memory has no address"),
+            Place::Sqlite(directory) => file_in(directory),
+            Place::File(url) | Place::Postgres(url) => url.clone(),
+        }
+    }
+
     async fn ready(place: Place) -> Self {
         let lab = Self::bare(place).await;
         lab.store.installation(&installation()).await.unwrap();
@@ -96,7 +112,7 @@ impl Lab {
     pub async fn another_empty(&self) -> Self {
         Self::bare(match &self.place {
             Place::Memory(_) => Place::Memory(Arc::new(MemoryStore::new(TABLES))),
-            Place::Sqlite(_) => Place::Sqlite(tempfile::tempdir().unwrap()),
+            Place::Sqlite(_) | Place::File(_) => Place::Sqlite(tempfile::tempdir().unwrap()),
             Place::Postgres(_) => Place::Postgres(Postgres::shared().database().await),
         })
         .await
@@ -203,11 +219,13 @@ impl Lab {
 fn open(place: &Place) -> Arc<dyn Store> {
     match place {
         Place::Memory(store) => Arc::clone(store) as Arc<dyn Store>,
-        Place::Sqlite(directory) => {
-            ledger::open(&format!("sqlite:{}", directory.path().join("ledger.db").display()), TABLES).unwrap()
-        }
-        Place::Postgres(url) => ledger::open(url, TABLES).unwrap(),
+        Place::Sqlite(directory) => ledger::open(&file_in(directory), TABLES).unwrap(),
+        Place::File(url) | Place::Postgres(url) => ledger::open(url, TABLES).unwrap(),
     }
+}
+
+fn file_in(directory: &tempfile::TempDir) -> String {
+    format!("sqlite:{}", directory.path().join("ledger.db").display())
 }
 
 pub fn subject(uid: &str) -> Subject {
