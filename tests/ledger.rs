@@ -19,6 +19,8 @@ mod histories;
 mod lab;
 #[path = "ledger/postgres.rs"]
 mod postgres;
+#[path = "ledger/recover.rs"]
+mod recover;
 #[path = "ledger/tamper.rs"]
 mod tamper;
 
@@ -69,5 +71,10 @@ on_every_store! {
     appender::waiting_writers_share_transactions
     appender::a_lost_answer_is_resolved_by_reading
     appender::a_takeover_ends_the_appender
+    recover::lost_rows_are_taken_back_as_they_were
+    recover::what_does_not_continue_the_chain_is_not_taken_back
+    recover::only_whoever_leads_takes_rows_back_or_begins_an_era
+    recover::a_new_era_goes_on_where_the_ledger_ends
+    recover::a_ledger_is_given_another_name_only_as_a_whole
     histories::generated_histories_agree_with_the_model
 }

@@ -56,10 +56,10 @@ pub async fn audit(store: &dyn Store, tables: Tables) -> Result<Report, StoreErr
     Ok(report)
 }
 
-struct Auditor<'a> {
-    store: &'a dyn Store,
-    tables: Tables,
-    installation: Installation,
+pub(super) struct Auditor<'a> {
+    pub(super) store: &'a dyn Store,
+    pub(super) tables: Tables,
+    pub(super) installation: Installation,
 }
 
 impl Auditor<'_> {
@@ -94,7 +94,7 @@ impl Auditor<'_> {
     }
 
     /// `last` was the newest row of its shard; meanwhile there may be newer ones.
-    async fn shard_head(&self, last: Row, found: &mut Vec<Violation>) -> Result<(), StoreError> {
+    pub(super) async fn shard_head(&self, last: Row, found: &mut Vec<Violation>) -> Result<(), StoreError> {
         let shard = self.store.shard(last.shard).await?;
         let behind = Position::new(shard.head.get() - 1);
         let newest = if shard.head == last.position {
@@ -112,18 +112,29 @@ impl Auditor<'_> {
         let destinations = self.store.destinations().await?;
         let mut after: Option<Uid> = None;
         loop {
-            let heads = self.store.heads(after.as_ref(), false, PAGE).await?;
-            let last = heads.last().map(|head| head.subject.uid.clone());
-            report.resources += u64::try_from(heads.len()).unwrap_or(0);
-            self.rows_of(&heads, after.as_ref(), last.as_ref(), report).await?;
-            for destination in &destinations {
-                self.lanes_of(&heads, after.as_ref(), destination, report).await?;
-            }
-            if last.is_none() {
+            after = self.streams_behind(after.as_ref(), PAGE, &destinations, report).await?;
+            if after.is_none() {
                 return Ok(());
             }
-            after = last;
         }
+    }
+
+    /// The same for the next streams behind `after`. Answers the last of them; `None` if there are no more.
+    pub(super) async fn streams_behind(
+        &self,
+        after: Option<&Uid>,
+        count: u32,
+        destinations: &[DestinationId],
+        report: &mut Report,
+    ) -> Result<Option<Uid>, StoreError> {
+        let heads = self.store.heads(after, false, count).await?;
+        let last = heads.last().map(|head| head.subject.uid.clone());
+        report.resources += u64::try_from(heads.len()).unwrap_or(0);
+        self.rows_of(&heads, after, last.as_ref(), report).await?;
+        for destination in destinations {
+            self.lanes_of(&heads, after, destination, report).await?;
+        }
+        Ok(last)
     }
 
     /// The rows of all streams behind `after` and up to `last` (`None`: to the end), of which `heads` are the heads.

@@ -247,7 +247,13 @@ fn previous_uid(draft: &Draft, before: Option<&Head>) -> Option<Uid> {
 }
 
 /// The stream's head once `row` is written behind `before`.
-fn head_of(tables: Tables, installation: &Installation, draft: &Draft, before: Option<&Head>, row: &Row) -> Head {
+pub(super) fn head_of(
+    tables: Tables,
+    installation: &Installation,
+    draft: &Draft,
+    before: Option<&Head>,
+    row: &Row,
+) -> Head {
     let mut subject = draft.subject.clone();
     subject.previous_uid = previous_uid(draft, before);
     let at = row.effective.at;

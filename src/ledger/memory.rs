@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use super::{
     batch::{self, Standing},
     lanes::{self, HeldLane, Lane, LaneKey, Phase},
+    reinstate::{self, Returned},
     store::{AppendError, Counts, Store, StoreError},
     types::{
         Claim, ClaimRequest, Draft, Head, Installation, LaneView, OutboxRow, Outcome, Row, RowQuery, Settlement,
@@ -54,6 +55,13 @@ impl MemoryStore {
 impl Inner {
     fn shard(&self, shard: Shard) -> ShardRow {
         self.shards.get(&shard).cloned().unwrap_or_else(|| ShardRow::unclaimed(shard))
+    }
+
+    fn standing(&self, shard: Shard, uids: Vec<Uid>) -> Result<Standing, AppendError> {
+        let missing = StoreError::NoInstallation { doing: "appending to the ledger" };
+        let installation = self.installation.clone().ok_or(AppendError::NotCommitted(missing))?;
+        let heads = uids.into_iter().filter_map(|uid| Some((uid.clone(), self.heads.get(&uid)?.clone()))).collect();
+        Ok(Standing { shard: self.shard(shard), installation, heads })
     }
 
     fn row(&self, uid: &Uid, sequence: Sequence) -> Option<&Row> {
@@ -183,17 +191,37 @@ impl Store for MemoryStore {
         drafts: &[Draft],
     ) -> Result<Vec<Outcome>, AppendError> {
         let mut inner = self.lock();
-        let installation = inner
-            .installation
-            .clone()
-            .ok_or(AppendError::NotCommitted(StoreError::NoInstallation { doing: "appending to the ledger" }))?;
-        let heads = batch::uids(drafts)
-            .into_iter()
-            .filter_map(|uid| Some((uid.clone(), inner.heads.get(&uid)?.clone())))
-            .collect();
-        let standing = Standing { shard: inner.shard(shard), installation, heads };
+        let standing = inner.standing(shard, batch::uids(drafts))?;
         let batch = batch::decide(self.tables, standing, epoch, now, drafts)?;
         Ok(inner.write(batch, now))
+    }
+
+    async fn reinstate(
+        &self,
+        shard: Shard,
+        epoch: Epoch,
+        now: Timestamp,
+        returned: &[Returned],
+    ) -> Result<Vec<Outcome>, AppendError> {
+        let mut inner = self.lock();
+        let standing = inner.standing(shard, reinstate::uids(returned))?;
+        let batch = reinstate::decide(self.tables, standing, epoch, returned)?;
+        Ok(inner.write(batch, now))
+    }
+
+    async fn replace_installation(
+        &self,
+        shard: Shard,
+        epoch: Epoch,
+        installation: &Installation,
+    ) -> Result<(), AppendError> {
+        let mut inner = self.lock();
+        let current = inner.shard(shard).epoch;
+        if current != epoch {
+            return Err(AppendError::Fenced { shard, mine: epoch, current });
+        }
+        inner.installation = Some(installation.clone());
+        Ok(())
     }
 
     async fn head(&self, uid: &Uid) -> Result<Option<Head>, StoreError> {

@@ -7,8 +7,9 @@ use std::{path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 
-use super::types::{
-    Claim, ClaimRequest, Draft, Head, Installation, LaneView, Outcome, Row, RowQuery, Settlement, ShardRow,
+use super::{
+    reinstate::Returned,
+    types::{Claim, ClaimRequest, Draft, Head, Installation, LaneView, Outcome, Row, RowQuery, Settlement, ShardRow},
 };
 use crate::domain::{DestinationId, Epoch, Position, Sequence, Shard, Timestamp, Token, Uid};
 
@@ -144,6 +145,27 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
         drafts: &[Draft],
     ) -> Result<Vec<Outcome>, AppendError>;
+
+    /// Takes rows back that the ledger lost, in one transaction, and says, in their order, what became of each.
+    ///
+    /// Each is taken as it was sent, if it continues its stream; see `reinstate`. The caller gives them in the order of
+    /// their recorded times.
+    async fn reinstate(
+        &self,
+        shard: Shard,
+        epoch: Epoch,
+        now: Timestamp,
+        returned: &[Returned],
+    ) -> Result<Vec<Outcome>, AppendError>;
+
+    /// Gives the ledger to another cluster, or begins another era. Fenced, as an append is: a writer of an older epoch
+    /// never writes under the new name.
+    async fn replace_installation(
+        &self,
+        shard: Shard,
+        epoch: Epoch,
+        installation: &Installation,
+    ) -> Result<(), AppendError>;
 
     /// The last word on one stream.
     async fn head(&self, uid: &Uid) -> Result<Option<Head>, StoreError>;

@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use trueup::{
     domain::{DestinationId, Epoch, Position, Sequence, Shard, Timestamp, Token, Uid},
     ledger::{
-        AppendError, Claim, ClaimRequest, Counts, Draft, Head, Installation, LaneView, Outcome, Row, RowQuery,
-        Settlement, ShardRow, Store, StoreError,
+        AppendError, Claim, ClaimRequest, Counts, Draft, Head, Installation, LaneView, Outcome, Returned, Row,
+        RowQuery, Settlement, ShardRow, Store, StoreError,
     },
 };
 
@@ -51,6 +51,25 @@ pub fn unavailable() -> StoreError {
 
 #[async_trait]
 impl Store for Flaky {
+    async fn reinstate(
+        &self,
+        shard: Shard,
+        epoch: Epoch,
+        now: Timestamp,
+        returned: &[Returned],
+    ) -> Result<Vec<Outcome>, AppendError> {
+        self.inner.reinstate(shard, epoch, now, returned).await
+    }
+
+    async fn replace_installation(
+        &self,
+        shard: Shard,
+        epoch: Epoch,
+        installation: &Installation,
+    ) -> Result<(), AppendError> {
+        self.inner.replace_installation(shard, epoch, installation).await
+    }
+
     async fn append(
         &self,
         shard: Shard,

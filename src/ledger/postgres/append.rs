@@ -11,6 +11,7 @@ use crate::{
         batch::{self, Batch, Standing},
         fault::{commit_failed, not_committed},
         records::{HeadRecord, ShardRecord, head_columns},
+        reinstate::{self, Returned},
         store::{AppendError, StoreError},
         types::{Draft, Head, Outcome, Row, ShardRow},
     },
@@ -28,7 +29,7 @@ pub(super) async fn append(
 ) -> Result<Vec<Outcome>, AppendError> {
     let failed = not_committed(DOING);
     let mut transaction = pool.begin().await.map_err(failed)?;
-    let standing = read(&mut transaction, shard, drafts).await?;
+    let standing = read(&mut transaction, shard, &batch::uids(drafts)).await?;
     let batch = batch::decide(tables, standing, epoch, now, drafts)?;
     if !batch.rows.is_empty() {
         write(&mut transaction, &batch).await.map_err(failed)?;
@@ -37,7 +38,25 @@ pub(super) async fn append(
     Ok(batch.outcomes)
 }
 
-async fn read(connection: &mut PgConnection, shard: Shard, drafts: &[Draft]) -> Result<Standing, AppendError> {
+pub(super) async fn reinstate(
+    pool: &PgPool,
+    tables: Tables,
+    shard: Shard,
+    epoch: Epoch,
+    returned: &[Returned],
+) -> Result<Vec<Outcome>, AppendError> {
+    let failed = not_committed(DOING);
+    let mut transaction = pool.begin().await.map_err(failed)?;
+    let standing = read(&mut transaction, shard, &reinstate::uids(returned)).await?;
+    let batch = reinstate::decide(tables, standing, epoch, returned)?;
+    if !batch.rows.is_empty() {
+        write(&mut transaction, &batch).await.map_err(failed)?;
+    }
+    transaction.commit().await.map_err(commit_failed(DOING))?;
+    Ok(batch.outcomes)
+}
+
+async fn read(connection: &mut PgConnection, shard: Shard, uids: &[Uid]) -> Result<Standing, AppendError> {
     let failed = not_committed(DOING);
     // Statements after this one see everything that the previous holder of the lock committed.
     let locked = query_as::<_, ShardRecord>(
@@ -51,7 +70,6 @@ async fn read(connection: &mut PgConnection, shard: Shard, drafts: &[Draft]) -> 
         .await
         .map_err(failed)?
         .ok_or(AppendError::NotCommitted(StoreError::NoInstallation { doing: DOING }))?;
-    let uids = batch::uids(drafts);
     let uids: Vec<&str> = uids.iter().map(Uid::as_str).collect();
     let records = query_as::<_, HeadRecord>(concat!("SELECT ", head_columns!(), " FROM resource WHERE uid = ANY ($1)"))
         .bind(uids)

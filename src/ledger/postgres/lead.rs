@@ -8,7 +8,12 @@ use tokio::time::timeout;
 use super::{APPLICATION, read::INSTALLATION};
 use crate::{
     domain::{Epoch, Shard},
-    ledger::{fault::failed, records::InstallationRecord, store::StoreError, types::Installation},
+    ledger::{
+        fault::{commit_failed, failed, not_committed},
+        records::InstallationRecord,
+        store::{AppendError, StoreError},
+        types::Installation,
+    },
 };
 
 pub(super) async fn installation(pool: &PgPool, proposed: &Installation) -> Result<Installation, StoreError> {
@@ -21,6 +26,34 @@ pub(super) async fn installation(pool: &PgPool, proposed: &Installation) -> Resu
         .await
         .map_err(failed)?;
     query_as::<_, InstallationRecord>(INSTALLATION).fetch_one(pool).await.map(Into::into).map_err(failed)
+}
+
+pub(super) async fn replace_installation(
+    pool: &PgPool,
+    shard: Shard,
+    mine: Epoch,
+    installation: &Installation,
+) -> Result<(), AppendError> {
+    const DOING: &str = "recording whose ledger this is from now on";
+    let failed = not_committed(DOING);
+    let mut transaction = pool.begin().await.map_err(failed)?;
+    let current: Option<i64> = query_scalar("SELECT epoch FROM shard WHERE id = $1 FOR NO KEY UPDATE")
+        .bind(shard.get())
+        .fetch_optional(&mut *transaction)
+        .await
+        .map_err(failed)?;
+    let current = Epoch::new(current.unwrap_or(0));
+    if current != mine {
+        return Err(AppendError::Fenced { shard, mine, current });
+    }
+    query("UPDATE installation SET id = $1, cluster_uid = $2, era = $3")
+        .bind(installation.id.as_str())
+        .bind(installation.cluster_uid.as_str())
+        .bind(installation.era.get())
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed)?;
+    transaction.commit().await.map_err(commit_failed(DOING))
 }
 
 /// Read in the appender's transaction, which holds the shard's lock.

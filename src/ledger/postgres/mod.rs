@@ -21,6 +21,7 @@ use sqlx::{
 
 use super::{
     fault::failed,
+    reinstate::Returned,
     store::{AppendError, Counts, Store, StoreError},
     types::{Claim, ClaimRequest, Draft, Head, Installation, LaneView, Outcome, Row, RowQuery, Settlement, ShardRow},
 };
@@ -131,6 +132,25 @@ impl Store for PostgresStore {
         drafts: &[Draft],
     ) -> Result<Vec<Outcome>, AppendError> {
         append::append(&self.appending, self.tables, shard, epoch, now, drafts).await
+    }
+
+    async fn reinstate(
+        &self,
+        shard: Shard,
+        epoch: Epoch,
+        _now: Timestamp,
+        returned: &[Returned],
+    ) -> Result<Vec<Outcome>, AppendError> {
+        append::reinstate(&self.appending, self.tables, shard, epoch, returned).await
+    }
+
+    async fn replace_installation(
+        &self,
+        shard: Shard,
+        epoch: Epoch,
+        installation: &Installation,
+    ) -> Result<(), AppendError> {
+        lead::replace_installation(&self.appending, shard, epoch, installation).await
     }
 
     async fn head(&self, uid: &Uid) -> Result<Option<Head>, StoreError> {

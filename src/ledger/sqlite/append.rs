@@ -11,6 +11,7 @@ use crate::{
         batch::{self, Batch, Standing},
         fault::{commit_failed, not_committed},
         records::{HeadRecord, InstallationRecord, ShardRecord, head_columns},
+        reinstate::{self, Returned},
         store::{AppendError, StoreError},
         types::{Draft, Head, Outcome, Row, ShardRow},
     },
@@ -28,7 +29,7 @@ pub(super) async fn append(
 ) -> Result<Vec<Outcome>, AppendError> {
     let failed = not_committed(DOING);
     let mut transaction = pool.begin_with(BEGIN).await.map_err(failed)?;
-    let standing = read(&mut transaction, shard, drafts).await?;
+    let standing = read(&mut transaction, shard, &batch::uids(drafts)).await?;
     let batch = batch::decide(tables, standing, epoch, now, drafts)?;
     if !batch.rows.is_empty() {
         write(&mut transaction, &batch, now).await.map_err(failed)?;
@@ -37,7 +38,26 @@ pub(super) async fn append(
     Ok(batch.outcomes)
 }
 
-async fn read(connection: &mut SqliteConnection, shard: Shard, drafts: &[Draft]) -> Result<Standing, AppendError> {
+pub(super) async fn reinstate(
+    pool: &SqlitePool,
+    tables: Tables,
+    shard: Shard,
+    epoch: Epoch,
+    now: Timestamp,
+    returned: &[Returned],
+) -> Result<Vec<Outcome>, AppendError> {
+    let failed = not_committed(DOING);
+    let mut transaction = pool.begin_with(BEGIN).await.map_err(failed)?;
+    let standing = read(&mut transaction, shard, &reinstate::uids(returned)).await?;
+    let batch = reinstate::decide(tables, standing, epoch, returned)?;
+    if !batch.rows.is_empty() {
+        write(&mut transaction, &batch, now).await.map_err(failed)?;
+    }
+    transaction.commit().await.map_err(commit_failed(DOING))?;
+    Ok(batch.outcomes)
+}
+
+async fn read(connection: &mut SqliteConnection, shard: Shard, uids: &[Uid]) -> Result<Standing, AppendError> {
     let failed = not_committed(DOING);
     let found = query_as::<_, ShardRecord>("SELECT id, epoch, holder, head, recorded_at FROM shard WHERE id = $1")
         .bind(shard.get())
@@ -55,7 +75,7 @@ async fn read(connection: &mut SqliteConnection, shard: Shard, drafts: &[Draft])
         head_columns!(),
         " FROM resource WHERE uid IN (SELECT value FROM json_each($1))"
     ))
-    .bind(json(&batch::uids(drafts)))
+    .bind(json(uids))
     .fetch_all(connection)
     .await
     .map_err(failed)?;

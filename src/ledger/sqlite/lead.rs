@@ -6,7 +6,12 @@ use sqlx::{SqlitePool, query, query_as, query_scalar};
 use super::{BEGIN, read::INSTALLATION};
 use crate::{
     domain::{DestinationId, Epoch, Shard, Timestamp},
-    ledger::{fault::failed, records::InstallationRecord, store::StoreError, types::Installation},
+    ledger::{
+        fault::{commit_failed, failed, not_committed},
+        records::InstallationRecord,
+        store::{AppendError, StoreError},
+        types::Installation,
+    },
 };
 
 /// A list as one parameter, for `json_each`.
@@ -25,6 +30,34 @@ pub(super) async fn installation(pool: &SqlitePool, proposed: &Installation) -> 
         .await
         .map_err(failed)?;
     query_as::<_, InstallationRecord>(INSTALLATION).fetch_one(pool).await.map(Into::into).map_err(failed)
+}
+
+pub(super) async fn replace_installation(
+    pool: &SqlitePool,
+    shard: Shard,
+    mine: Epoch,
+    installation: &Installation,
+) -> Result<(), AppendError> {
+    const DOING: &str = "recording whose ledger this is from now on";
+    let failed = not_committed(DOING);
+    let mut transaction = pool.begin_with(BEGIN).await.map_err(failed)?;
+    let current: Option<i64> = query_scalar("SELECT epoch FROM shard WHERE id = $1")
+        .bind(shard.get())
+        .fetch_optional(&mut *transaction)
+        .await
+        .map_err(failed)?;
+    let current = Epoch::new(current.unwrap_or(0));
+    if current != mine {
+        return Err(AppendError::Fenced { shard, mine, current });
+    }
+    query("UPDATE installation SET id = $1, cluster_uid = $2, era = $3")
+        .bind(installation.id.as_str())
+        .bind(installation.cluster_uid.as_str())
+        .bind(installation.era.get())
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed)?;
+    transaction.commit().await.map_err(commit_failed(DOING))
 }
 
 pub(super) async fn take_over(pool: &SqlitePool, shard: Shard, holder: &str) -> Result<Epoch, StoreError> {

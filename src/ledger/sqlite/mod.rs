@@ -19,6 +19,7 @@ use sqlx::{
 
 use super::{
     fault::failed,
+    reinstate::Returned,
     store::{AppendError, Counts, Store, StoreError},
     types::{Claim, ClaimRequest, Draft, Head, Installation, LaneView, Outcome, Row, RowQuery, Settlement, ShardRow},
 };
@@ -110,6 +111,25 @@ impl Store for SqliteStore {
         drafts: &[Draft],
     ) -> Result<Vec<Outcome>, AppendError> {
         append::append(&self.writing, self.tables, shard, epoch, now, drafts).await
+    }
+
+    async fn reinstate(
+        &self,
+        shard: Shard,
+        epoch: Epoch,
+        now: Timestamp,
+        returned: &[Returned],
+    ) -> Result<Vec<Outcome>, AppendError> {
+        append::reinstate(&self.writing, self.tables, shard, epoch, now, returned).await
+    }
+
+    async fn replace_installation(
+        &self,
+        shard: Shard,
+        epoch: Epoch,
+        installation: &Installation,
+    ) -> Result<(), AppendError> {
+        lead::replace_installation(&self.writing, shard, epoch, installation).await
     }
 
     async fn head(&self, uid: &Uid) -> Result<Option<Head>, StoreError> {

@@ -1,0 +1,137 @@
+//! What the ledger lost is taken back from whoever was sent it, as it was, or a new era begins.
+
+use trueup::{
+    domain::{DestinationId, Epoch, Era, Event, InstallationId, Sequence, Shard, Uid},
+    ledger::{self, AppendError, Installation, Outcome, Returned, Row, RowQuery},
+};
+
+use crate::lab::{Lab, SHARD, TABLES, appended, draft, installation, nth};
+
+/// A ledger with rows that `behind`, a copy of it, lost: all of stream c, and the ends of a and b.
+async fn losing(behind: &Lab) -> (Vec<Row>, Epoch) {
+    let whole = Lab::memory().await;
+    let epoch = whole.lead().await;
+    for lab in [&whole, behind] {
+        lab.store.open_destination(&DestinationId::new("billing"), lab.now()).await.unwrap();
+    }
+    let before = behind.lead().await;
+    assert_eq!(epoch, before, "both are at the same place");
+    for lab in [&whole, behind] {
+        lab.stream(epoch, "a", 2).await;
+        lab.stream(epoch, "b", 3).await;
+    }
+    whole.pass(std::time::Duration::from_secs(60)).await;
+    let later: Vec<_> = [("a", 2), ("b", 3), ("c", 0), ("a", 3), ("c", 1), ("b", 4)]
+        .into_iter()
+        .map(|(uid, n)| nth(uid, n, whole.now()))
+        .collect();
+    for outcome in whole.append(epoch, &later).await {
+        appended(&outcome);
+    }
+    let rows = whole.store.rows(&RowQuery::default()).await.unwrap();
+    (rows[5..].to_vec(), before)
+}
+
+fn returned(rows: &[Row]) -> Vec<Returned> {
+    rows.iter().map(|row| Returned::read(row.body.clone()).unwrap()).collect()
+}
+
+pub async fn lost_rows_are_taken_back_as_they_were(lab: Lab) {
+    let (rows, _) = losing(&lab).await;
+    // Others went on meanwhile, so what comes back was recorded before the newest row.
+    lab.pass(std::time::Duration::from_secs(600)).await;
+    let epoch = lab.lead().await;
+    lab.stream(epoch, "meanwhile", 2).await;
+    let epoch = lab.lead().await;
+    let outcomes = lab.store.reinstate(SHARD, epoch, lab.now(), &returned(&rows)).await.unwrap();
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Appended(_))), "{outcomes:?}");
+    for row in &rows {
+        let back = lab.store.row(&row.uid, row.sequence).await.unwrap().unwrap();
+        assert_eq!((back.body, back.hash, back.recorded_at), (row.body.clone(), row.hash, row.recorded_at));
+    }
+    lab.assert_clean().await;
+
+    let again = lab.store.reinstate(SHARD, epoch, lab.now(), &returned(&rows)).await.unwrap();
+    assert!(again.iter().all(|outcome| matches!(outcome, Outcome::Stale(Some(_)))), "{again:?}");
+    let next = lab.append(epoch, &[nth("a", 4, lab.now()), nth("c", 2, lab.now())]).await;
+    next.iter().for_each(|outcome| drop(appended(outcome).clone()));
+    lab.assert_clean().await;
+}
+
+pub async fn what_does_not_continue_the_chain_is_not_taken_back(lab: Lab) {
+    let (rows, _) = losing(&lab).await;
+    let epoch = lab.lead().await;
+    let why = |outcome: &Outcome| match outcome {
+        Outcome::Illegal(why) => why.clone(),
+        other => panic!("taken back: {other:?}"),
+    };
+    let gap = lab.store.reinstate(SHARD, epoch, lab.now(), &returned(&rows[3..4])).await.unwrap();
+    assert!(why(&gap[0]).contains("missing"), "{gap:?}");
+
+    let forged = |change: fn(&mut Event)| {
+        let mut event: Event = serde_json::from_slice(&rows[0].body).unwrap();
+        change(&mut event);
+        Returned::read(event.seal().unwrap().body).unwrap()
+    };
+    let cases: [(fn(&mut Event), &str); 5] = [
+        (|event| event.data.prev_hash = trueup::domain::Hash::ZERO, "another chain"),
+        (|event| event.source = "/trueup/other/appdeployment/a".into(), "comes from"),
+        (|event| event.data.era = 7, "era 7"),
+        (|event| event.data.to = trueup::domain::State::of("Deleted"), "state table"),
+        (|event| event.data.effective_at = trueup::domain::Timestamp::from_micros(1), "time"),
+    ];
+    for (change, word) in cases {
+        let outcomes = lab.store.reinstate(SHARD, epoch, lab.now(), &[forged(change)]).await.unwrap();
+        assert!(why(&outcomes[0]).contains(word), "no '{word}' in {outcomes:?}");
+    }
+    let mut padded = rows[0].body.clone();
+    padded.push(b' ');
+    let padded = Returned::read(padded).unwrap();
+    let outcomes = lab.store.reinstate(SHARD, epoch, lab.now(), &[padded]).await.unwrap();
+    assert!(why(&outcomes[0]).contains("bytes"), "{outcomes:?}");
+    assert!(Returned::read(b"{}".to_vec()).is_err());
+    lab.assert_clean().await;
+}
+
+pub async fn only_whoever_leads_takes_rows_back_or_begins_an_era(lab: Lab) {
+    let (rows, deposed) = losing(&lab).await;
+    let current = lab.lead().await;
+    let error = lab.store.reinstate(SHARD, deposed, lab.now(), &returned(&rows)).await.unwrap_err();
+    assert!(matches!(error, AppendError::Fenced { .. }), "{error}");
+    let next = Installation { era: Era::new(1), ..installation() };
+    let error = lab.store.replace_installation(SHARD, deposed, &next).await.unwrap_err();
+    assert!(matches!(error, AppendError::Fenced { .. }), "{error}");
+    assert_eq!(lab.store.stored_installation().await.unwrap(), Some(installation()));
+    lab.store.replace_installation(Shard::default(), current, &next).await.unwrap();
+    assert_eq!(lab.store.stored_installation().await.unwrap(), Some(next));
+}
+
+pub async fn a_new_era_goes_on_where_the_ledger_ends(lab: Lab) {
+    let (rows, _) = losing(&lab).await;
+    let epoch = lab.lead().await;
+    let next = Installation { era: Era::new(1), ..installation() };
+    lab.store.replace_installation(SHARD, epoch, &next).await.unwrap();
+    let outcomes = lab.append(epoch, &[nth("a", 2, lab.now()), draft("new", 0, "Pending", lab.now())]).await;
+    let head = appended(&outcomes[0]);
+    assert_eq!((head.era, head.sequence), (Era::new(1), Sequence::new(3)));
+    let row = lab.store.row(&Uid::new("a"), Sequence::new(3)).await.unwrap().unwrap();
+    assert_eq!(row.event_id.as_str(), "a-1-3");
+    assert_ne!(row.hash, rows[0].hash, "the same place in another life");
+    let late = lab.store.reinstate(SHARD, epoch, lab.now(), &returned(&rows[..1])).await.unwrap();
+    assert!(matches!(&late[0], Outcome::Stale(_)), "{late:?}");
+    lab.assert_clean().await;
+}
+
+pub async fn a_ledger_is_given_another_name_only_as_a_whole(lab: Lab) {
+    let epoch = lab.lead().await;
+    let other = Installation {
+        id: InstallationId::new("installation-2"),
+        cluster_uid: Uid::new("elsewhere"),
+        era: Era::new(3),
+    };
+    lab.store.replace_installation(SHARD, epoch, &other).await.unwrap();
+    assert_eq!(lab.store.installation(&installation()).await.unwrap(), other, "proposing another changes nothing");
+    lab.stream(epoch, "a", 2).await;
+    let report = ledger::audit(lab.store.as_ref(), TABLES).await.unwrap();
+    assert!(report.is_clean(), "{:?}", report.violations);
+}
