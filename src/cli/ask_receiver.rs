@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use reqwest::{Client, Url};
+use serde::de::DeserializeOwned;
 
 use super::Failure;
 use crate::{
-    receiver::{ResourceView, Resources},
+    api::LedgerRef,
+    domain::{Sequence, Uid},
+    receiver::{EventView, Events, ResourceView, Resources},
+    reconcile::Applied,
     sinks::client_config,
 };
 
@@ -96,12 +101,23 @@ impl AskReceiver {
         }
     }
 
+    /// Up to `limit` events of a resource that it applied, in their order, behind the sequence `after`.
+    pub async fn events(&self, uid: &Uid, after: Sequence, limit: u32) -> Result<Vec<EventView>, AskError> {
+        let path = ["resources", uid.as_str(), "events"];
+        let events: Events = self.get(&path, &after.to_string(), &limit.to_string()).await?;
+        Ok(events.events)
+    }
+
     async fn page(&self, after: &str) -> Result<Resources, AskError> {
+        self.get(&["resources"], after, PAGE).await
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &[&str], after: &str, limit: &str) -> Result<T, AskError> {
         let mut url = self.url.clone();
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().push("resources");
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
         }
-        url.query_pairs_mut().clear().append_pair("after", after).append_pair("limit", PAGE);
+        url.query_pairs_mut().clear().append_pair("after", after).append_pair("limit", limit);
         let origin = || self.url.origin().ascii_serialization();
         let unreachable = |error: reqwest::Error| AskError::Unreachable { origin: origin(), why: innermost(error) };
         let answer = self.client.get(url).send().await.map_err(unreachable)?;
@@ -117,6 +133,22 @@ impl AskReceiver {
             origin: origin(),
             why: format!("it answered something else: {error}"),
         })
+    }
+}
+
+#[async_trait]
+impl Applied for AskReceiver {
+    async fn applied(&self) -> Result<Vec<LedgerRef>, String> {
+        let resources = self.resources().await.map_err(|error| error.to_string())?;
+        let place = |view: ResourceView| LedgerRef {
+            uid: view.uid.to_string(),
+            era: view.era.get(),
+            sequence: view.sequence.get(),
+            hash: view.hash.to_string(),
+            // The term in which it was recorded is nothing that a receiver is told.
+            epoch: 0,
+        };
+        Ok(resources.into_iter().map(place).collect())
     }
 }
 

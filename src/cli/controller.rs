@@ -7,14 +7,14 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::Failure;
+use super::{Failure, ask_receiver::AskReceiver, failure::UNREACHABLE};
 use crate::{
     cluster::{self, Caches, Cluster, Events, IdentityError, Lease},
-    domain::{Clock, Era, InstallationId, Shard, SystemClock, SystemRandom},
+    domain::{Clock, Epoch, Era, InstallationId, Shard, SystemClock, SystemRandom},
     ledger::{self, Appender, AppenderLimits, Installation, Store, StoreError},
     lifecycle::TABLES,
     outbox::{self, Relay},
-    reconcile::{self, Context},
+    reconcile::{self, Applied, Context, SweepOptions},
     telemetry::{self, Health, Metrics},
 };
 
@@ -42,6 +42,15 @@ pub struct Args {
     /// How long a request to the API server may take, in milliseconds. Must be shorter than the Lease.
     #[arg(long, env = "TRUEUP_REQUEST_TIMEOUT_MS", default_value = "1500", value_parser = clap::value_parser!(u64).range(100..=60_000))]
     pub request_timeout_ms: u64,
+    /// A reference receiver that is asked what it has applied: where it knows more than the ledger, nothing is appended.
+    #[arg(long, env = "TRUEUP_RECEIVER", value_name = "URL")]
+    pub receiver: Option<String>,
+    /// How often ledger and cluster are compared, in seconds.
+    #[arg(long, env = "TRUEUP_SWEEP_SECONDS", default_value = "60", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub sweep_seconds: u64,
+    /// How many streams one sweep may close whose objects are gone. Without it: the larger of 10 and 1 %.
+    #[arg(long, env = "TRUEUP_SWEEP_LIMIT", value_name = "STREAMS")]
+    pub sweep_limit: Option<u64>,
     /// Record and show, but change nothing in the cluster.
     #[arg(long, env = "TRUEUP_OBSERVE_ONLY")]
     pub observe_only: bool,
@@ -66,6 +75,7 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<(), Failure> {
     })?;
     store.migrate().await.map_err(|error| store_failure(&error))?;
     require_crds(&client).await?;
+    let receiver = args.receiver.as_deref().map(AskReceiver::new).transpose()?;
     identify(&client, &args.namespace, &*store).await?;
 
     let metrics =
@@ -81,24 +91,33 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<(), Failure> {
     let duration = Duration::from_secs(args.lease_seconds);
     let mut lease =
         Lease::new(client.clone(), &args.namespace, "trueup-shard-0", identity.clone(), duration, clock.clone());
-    let candidate = Candidate { args, client, store, clock, metrics, caches, identity };
+    let candidate = Candidate { args, client, store, clock, metrics, caches, identity, receiver };
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
             () = lease.acquire() => {}
         }
-        let (ended, stopped) = candidate.lead(&mut lease, &stop).await;
+        let ended = candidate.lead(&mut lease, &stop).await;
         candidate.metrics.leads(None);
         lease.release().await;
-        if let Err(error) = ended {
-            warn!(%error, "this term ended early");
+        match ended {
+            Ended::Stopped => break,
+            // Waiting mends no wrong ledger.
+            Ended::Wrong(failure) => return Err(failure),
+            Ended::SteppedDown => info!("stepped down; waiting for the lease again"),
         }
-        if stopped {
-            break;
-        }
-        info!("stepped down; waiting for the lease again");
     }
     Ok(())
+}
+
+/// How a term ended.
+enum Ended {
+    /// The process is to end.
+    Stopped,
+    /// Another term may begin.
+    SteppedDown,
+    /// This process must not lead: cluster and ledger do not belong together any more.
+    Wrong(Failure),
 }
 
 /// A process that leads whenever it holds the lease.
@@ -110,20 +129,30 @@ struct Candidate {
     metrics: Arc<Metrics>,
     caches: Arc<Caches>,
     identity: String,
+    receiver: Option<AskReceiver>,
 }
 
 impl Candidate {
-    /// Leads until the lease is lost, the epoch is fenced or `stop` is cancelled (then the answer's second part is true).
+    /// Begins an epoch, then makes sure that the ledger is still this cluster's: whoever gives it to another, or begins
+    /// an era, does so in an epoch of its own, so that what is read here holds for as long as this one.
+    async fn take_over(&self, shard: Shard) -> Result<(Epoch, Installation), Failure> {
+        let epoch = self.store.take_over(shard, &self.identity).await.map_err(|error| Failure::unreachable(&error))?;
+        Ok((epoch, identify(&self.client, &self.args.namespace, &*self.store).await?))
+    }
+
+    /// Leads until the lease is lost, the epoch is fenced or `stop` is cancelled.
     ///
     /// Everything that acts lives in this future or in what it cancels: when it ends, nothing acts any more.
-    async fn lead(&self, lease: &mut Lease, stop: &CancellationToken) -> (Result<(), StoreError>, bool) {
+    async fn lead(&self, lease: &mut Lease, stop: &CancellationToken) -> Ended {
         let shard = Shard::new(0);
-        let epoch = match self.store.take_over(shard, &self.identity).await {
-            Ok(epoch) => epoch,
-            Err(error) => {
+        let (epoch, installation) = match self.take_over(shard).await {
+            Ok(taken) => taken,
+            Err(failure) if failure.code() == UNREACHABLE => {
+                warn!(%failure, "this term ended early");
                 tokio::time::sleep(Duration::from_secs(1)).await;
-                return (Err(error), stop.is_cancelled());
+                return if stop.is_cancelled() { Ended::Stopped } else { Ended::SteppedDown };
             }
+            Err(failure) => return Ended::Wrong(failure),
         };
         info!(%epoch, "leading");
         self.metrics.leads(Some(epoch.get()));
@@ -153,6 +182,10 @@ impl Candidate {
             relay: relay.clone(),
             events: Events::new(self.client.clone(), &self.identity),
             clock: self.clock.clone(),
+            installation,
+            behind: reconcile::Behind::default(),
+            receivers: self.receiver.iter().map(|it| Arc::new(it.clone()) as Arc<dyn Applied>).collect(),
+            sweep: SweepOptions { every: Duration::from_secs(self.args.sweep_seconds), limit: self.args.sweep_limit },
             metrics: self.metrics.clone(),
             namespace: self.args.namespace.clone(),
             mover_image: self.args.mover_image.clone(),
@@ -176,12 +209,12 @@ impl Candidate {
         over.cancel();
         relay.stop().await;
         appending.abort();
-        (Ok(()), stopped)
+        if stopped { Ended::Stopped } else { Ended::SteppedDown }
     }
 }
 
 /// Both must be there, and belong together.
-async fn identify(client: &Client, namespace: &str, store: &dyn Store) -> Result<(), Failure> {
+async fn identify(client: &Client, namespace: &str, store: &dyn Store) -> Result<Installation, Failure> {
     let failure = |error: IdentityError| match error {
         IdentityError::Api { ref source, .. } if cluster::is_refusal(source) => refused(&error),
         IdentityError::Api { .. } => Failure::unreachable(&error),
@@ -194,7 +227,8 @@ async fn identify(client: &Client, namespace: &str, store: &dyn Store) -> Result
         era: Era::new(0),
     };
     let installation = store.installation(&proposed).await.map_err(|error| store_failure(&error))?;
-    cluster::confirm_installation(client, namespace, &installation, &cluster).await.map_err(failure)
+    cluster::confirm_installation(client, namespace, &installation, &cluster).await.map_err(failure)?;
+    Ok(installation)
 }
 
 async fn require_crds(client: &Client) -> Result<(), Failure> {

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// Something does not answer, which may pass.
+pub(super) const UNREACHABLE: u8 = 3;
+
 /// One line for people, and the exit code for scripts.
 #[derive(Debug)]
 pub struct Failure {
@@ -27,7 +30,7 @@ impl Failure {
 
     /// Something cannot be reached: exit code 3.
     pub fn unreachable(what: &impl fmt::Display) -> Self {
-        Self { line: what.to_string(), code: 3 }
+        Self { line: what.to_string(), code: UNREACHABLE }
     }
 
     /// Whether there is nothing left to say.

@@ -56,7 +56,7 @@ pub enum Command {
     History(history::Args),
     /// Check that every invariant holds.
     Audit(audit::Args),
-    /// Keep the ledger safe: back it up, verify and restore a backup.
+    /// Keep the ledger safe: back it up, verify and restore a backup, recover what was lost, move it.
     Ledger(ledger::Args),
     /// Show what billing was sent, what waits, and what is parked.
     Outbox(outbox::Args),

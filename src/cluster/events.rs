@@ -28,6 +28,18 @@ impl Events {
         Self { recorder: Recorder::new(client, reporter) }
     }
 
+    /// Warns of something that is about no transition.
+    pub fn warn(&self, about: ObjectReference, reason: &str, action: &str, note: &str) {
+        let event = Event {
+            type_: EventType::Warning,
+            reason: reason.to_owned(),
+            note: Some(shortened(note.to_owned())),
+            action: action.to_owned(),
+            secondary: None,
+        };
+        self.publish(event, about);
+    }
+
     /// Tells of a transition of `object`. Does not wait, and losing it loses nothing but a note.
     pub fn tell(
         &self,
@@ -42,16 +54,18 @@ impl Events {
         if let Some(evidence) = evidence.filter(|text| !text.starts_with('{')) {
             note = format!("{note} {evidence}");
         }
-        let cut = (0..=note.len().min(NOTE_LIMIT)).rev().find(|at| note.is_char_boundary(*at)).unwrap_or(0);
-        note.truncate(cut);
         let troubling = matches!(to, "Failed" | "Degraded");
         let event = Event {
             type_: if troubling { EventType::Warning } else { EventType::Normal },
             reason: reason.word.to_owned(),
-            note: Some(note),
+            note: Some(shortened(note)),
             action: "Transition".to_owned(),
             secondary: None,
         };
+        self.publish(event, reference);
+    }
+
+    fn publish(&self, event: Event, reference: ObjectReference) {
         let recorder = self.recorder.clone();
         tokio::spawn(async move {
             let published = tokio::time::timeout(Duration::from_secs(5), recorder.publish(&event, &reference)).await;
@@ -60,4 +74,10 @@ impl Events {
             }
         });
     }
+}
+
+fn shortened(mut note: String) -> String {
+    let cut = (0..=note.len().min(NOTE_LIMIT)).rev().find(|at| note.is_char_boundary(*at)).unwrap_or(0);
+    note.truncate(cut);
+    note
 }

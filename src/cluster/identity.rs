@@ -3,19 +3,24 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
-    api::core::v1::{ConfigMap, Namespace},
+    api::core::v1::{ConfigMap, Namespace, ObjectReference},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use kube::{Api, Client, ResourceExt, api::PostParams};
+use kube::{
+    Api, Client, Resource as _, ResourceExt,
+    api::{Patch, PatchParams, PostParams},
+};
 
 use super::write::said;
 use crate::{
     api::{MANAGER, label},
-    domain::Uid,
+    domain::{InstallationId, Uid},
     ledger::Installation,
 };
 
 const CONFIG_MAP: &str = "trueup-installation";
+const INSTALLATION: &str = "installation";
+const CLUSTER: &str = "clusterUid";
 
 /// Why the process must not go on.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +36,8 @@ pub enum IdentityError {
     /// The ledger belongs to another cluster.
     #[error(
         "the ledger belongs to the cluster whose kube-system has UID {ledger}, and this cluster's has {cluster}: \
-         is the database, or the cluster, a copy? Nothing was sent. Point DATABASE_URL at this cluster's own ledger"
+         is the database, or the cluster, a copy? Nothing was sent. Point DATABASE_URL at this cluster's own \
+         ledger, or move it here with `trueup ledger adopt`"
     )]
     OtherCluster {
         /// The UID in the ledger.
@@ -42,7 +48,8 @@ pub enum IdentityError {
     /// The cluster belongs to another ledger.
     #[error(
         "ConfigMap {namespace}/{CONFIG_MAP} names installation {cluster}, and the ledger is of installation {ledger}: \
-         is the database new, or a copy? Nothing was sent. Point DATABASE_URL at the ledger of installation {cluster}"
+         is the database new, or a copy? Nothing was sent. Point DATABASE_URL at the ledger of \
+         installation {cluster}, or, if that is lost, give its name to this one with `trueup ledger adopt`"
     )]
     OtherLedger {
         /// Where the ConfigMap is.
@@ -52,6 +59,14 @@ pub enum IdentityError {
         /// The installation in the ledger.
         ledger: String,
     },
+}
+
+/// What stands for the installation in the cluster, for Events that are about no resource.
+pub async fn installation_reference(client: &Client, namespace: &str) -> Result<ObjectReference, IdentityError> {
+    let doing = format!("reading ConfigMap {namespace}/{CONFIG_MAP}");
+    let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+    let found = api.get(CONFIG_MAP).await.map_err(|source| IdentityError::Api { doing, source: Box::new(source) })?;
+    Ok(found.object_ref(&()))
 }
 
 /// The identity of the cluster: the UID of `kube-system`.
@@ -74,37 +89,71 @@ pub async fn confirm_installation(
         return Err(IdentityError::OtherCluster { ledger: installation.cluster_uid.clone(), cluster: cluster.clone() });
     }
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
-    let failed = |doing: &str| {
-        let doing = format!("{doing} ConfigMap {namespace}/{CONFIG_MAP}");
-        move |source| IdentityError::Api { doing, source: Box::new(source) }
-    };
-    let map = ConfigMap {
+    match api.create(&PostParams::default(), &naming(installation)).await {
+        Ok(_) => return Ok(()),
+        Err(kube::Error::Api(status)) if status.is_already_exists() => {}
+        Err(source) => return Err(failed("creating", namespace)(source)),
+    }
+    let found = named_installation(client, namespace).await?;
+    let (named, copied) =
+        found.map_or_else(Default::default, |found| (found.id.to_string(), found.cluster_uid.to_string()));
+    if named != installation.id.as_str() {
+        let ledger = installation.id.to_string();
+        return Err(IdentityError::OtherLedger { namespace: namespace.to_owned(), cluster: named, ledger });
+    }
+    if copied != cluster.as_str() {
+        return Err(IdentityError::OtherCluster { ledger: Uid::new(copied), cluster: cluster.clone() });
+    }
+    Ok(())
+}
+
+/// What the cluster says of its installation; `None` if it says nothing.
+pub struct Named {
+    /// The installation's id.
+    pub id: InstallationId,
+    /// The cluster it was written in.
+    pub cluster_uid: Uid,
+}
+
+/// Reads what the cluster says of its installation.
+pub async fn named_installation(client: &Client, namespace: &str) -> Result<Option<Named>, IdentityError> {
+    let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+    let found = api.get_opt(CONFIG_MAP).await.map_err(failed("reading", namespace))?;
+    Ok(found.map(|found| {
+        let data = found.data.unwrap_or_default();
+        let of = |key: &str| data.get(key).cloned().unwrap_or_default();
+        Named { id: InstallationId::new(of(INSTALLATION)), cluster_uid: Uid::new(of(CLUSTER)) }
+    }))
+}
+
+/// Writes into the cluster which installation it is from now on.
+pub async fn name_installation(
+    client: &Client,
+    namespace: &str,
+    installation: &Installation,
+) -> Result<(), IdentityError> {
+    let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+    let params = PatchParams::apply(MANAGER).force();
+    let map = naming(installation);
+    api.patch(CONFIG_MAP, &params, &Patch::Apply(&map)).await.map(drop).map_err(failed("writing", namespace))
+}
+
+fn naming(installation: &Installation) -> ConfigMap {
+    ConfigMap {
         metadata: ObjectMeta {
             name: Some(CONFIG_MAP.into()),
             labels: Some(BTreeMap::from([(label::MANAGED_BY.to_owned(), MANAGER.to_owned())])),
             ..ObjectMeta::default()
         },
         data: Some(BTreeMap::from([
-            ("installation".to_owned(), installation.id.to_string()),
-            ("clusterUid".to_owned(), cluster.to_string()),
+            (INSTALLATION.to_owned(), installation.id.to_string()),
+            (CLUSTER.to_owned(), installation.cluster_uid.to_string()),
         ])),
         ..ConfigMap::default()
-    };
-    match api.create(&PostParams::default(), &map).await {
-        Ok(_) => return Ok(()),
-        Err(kube::Error::Api(status)) if status.is_already_exists() => {}
-        Err(source) => return Err(failed("creating")(source)),
     }
-    let found = api.get(CONFIG_MAP).await.map_err(failed("reading"))?;
-    let data = found.data.unwrap_or_default();
-    let named = data.get("installation").cloned().unwrap_or_default();
-    if named != installation.id.as_str() {
-        let ledger = installation.id.to_string();
-        return Err(IdentityError::OtherLedger { namespace: namespace.to_owned(), cluster: named, ledger });
-    }
-    if data.get("clusterUid").map(String::as_str) != Some(cluster.as_str()) {
-        let copied = data.get("clusterUid").cloned().unwrap_or_default();
-        return Err(IdentityError::OtherCluster { ledger: Uid::new(copied), cluster: cluster.clone() });
-    }
-    Ok(())
+}
+
+fn failed(doing: &str, namespace: &str) -> impl Fn(kube::Error) -> IdentityError {
+    let doing = format!("{doing} ConfigMap {namespace}/{CONFIG_MAP}");
+    move |source| IdentityError::Api { doing: doing.clone(), source: Box::new(source) }
 }

@@ -48,20 +48,11 @@ pub struct Listed {
     pub namespaces: Option<i64>,
 }
 
-/// The resource of the API that has the streams of `kind`.
-const fn custom(kind: Kind) -> CustomKind {
-    match kind {
-        Kind::Tenant => CustomKind::Tenant,
-        Kind::AppDeployment => CustomKind::AppDeployment,
-        Kind::Backup => CustomKind::Backup,
-    }
-}
-
 /// Every object in the cluster of a kind that has streams.
 pub async fn list(client: &Client, freshness: Freshness) -> Result<Vec<Listed>, kube::Error> {
     let mut found = vec![];
     for kind in Kind::ALL {
-        let api: Api<DynamicObject> = Api::all_with(client.clone(), &custom(kind).resource());
+        let api: Api<DynamicObject> = Api::all_with(client.clone(), &CustomKind::of(kind).resource());
         let mut params = match freshness {
             Freshness::Latest => ListParams::default().limit(PAGE),
             // Pages would be read from the database again.

@@ -13,7 +13,10 @@ mod write;
 
 pub use connect::{ConnectError, connect};
 pub use events::Events;
-pub use identity::{IdentityError, cluster_uid, confirm_installation};
+pub use identity::{
+    IdentityError, Named, cluster_uid, confirm_installation, installation_reference, name_installation,
+    named_installation,
+};
 pub use index::{Index, OwnerKey};
 pub use leader::{LEASE, Leadership, leadership};
 pub use lease::{Lease, LeaseError, LeaseTerm};

@@ -6,6 +6,8 @@
 
 pub mod appdeployment;
 pub mod backup;
+pub mod behind;
+mod caution;
 pub mod children;
 mod conditions;
 mod contain;
@@ -17,6 +19,7 @@ pub mod repository;
 pub mod sink;
 mod states;
 mod steps;
+pub mod sweep;
 pub mod tenant;
 
 #[cfg(test)]

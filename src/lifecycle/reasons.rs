@@ -37,6 +37,8 @@ reasons! {
     RESIZED = "Resized", "What is billed changed while the state stayed.";
     REASSIGNED = "Reassigned", "The tenant, its billing account or its plan changed.";
     DELETION_REQUESTED = "DeletionRequested", "Somebody asked for the resource to be deleted.";
+    VANISHED = "Vanished", "The resource is gone, and nobody saw when; the audit found out.";
+    ERA_BEGUN = "EraBegun", "The ledger lost rows for good and began a new era; this is what holds from here on.";
     DELETED = "Deleted", "Everything that belonged to the resource is gone.";
 
     PROVISIONED = "Provisioned", "All namespaces of the tenant are as they should be.";

@@ -4,12 +4,17 @@ use std::sync::Arc;
 
 use kube::{ResourceExt, core::DynamicObject};
 
-use super::{retries::Retries, written::Written};
+use super::{
+    behind::{Applied, Behind},
+    retries::Retries,
+    sweep::SweepOptions,
+    written::Written,
+};
 use crate::{
     api::{PodSecurity, TenantSpec, annotation, label},
     cluster::{Caches, Cluster, CustomKind, Events, OwnerKey},
     domain::{Clock, TenantName},
-    ledger::{Appender, Store},
+    ledger::{Appender, Installation, Store},
     lifecycle::Membership,
     outbox::Relay,
     telemetry::Metrics,
@@ -31,6 +36,14 @@ pub struct Context {
     pub events: Events,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
+    /// Whose ledger this is, as it was when the term began: whoever changes it begins another.
+    pub installation: Installation,
+    /// Streams of which others know more than the ledger.
+    pub behind: Behind,
+    /// Receivers that can be asked what they have applied.
+    pub receivers: Vec<Arc<dyn Applied>>,
+    /// How sweeps are made.
+    pub sweep: SweepOptions,
     /// Figures.
     pub metrics: Arc<Metrics>,
     /// Trueup's own namespace, where sinks' secrets are.

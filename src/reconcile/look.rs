@@ -13,7 +13,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tracing::{debug, info};
 
-use super::{Context, context::spec_of};
+use super::{Context, behind, context::spec_of};
 use crate::{
     api::{Condition, annotation},
     cluster::{ClusterError, CustomKind, OwnerKey},
@@ -137,6 +137,13 @@ impl Look {
             Some(_) => context.ledger.head(&uid).await?,
             None => None,
         };
+        if M::STREAM.is_some()
+            && let Some(why) = context.behind.stands_in_the_way(&context, &self.object, head.as_ref())
+        {
+            // Nothing is done either: what an older ledger would decide was decided otherwise before.
+            self.show_trouble(behind::REASON, &why).await?;
+            return Ok(Some(Action::requeue(behind::AGAIN)));
+        }
         let seen = M::observe(self, spec, head.as_ref()).await?;
         let shown: Vec<Condition> =
             serde_json::from_value(self.object.data["status"]["conditions"].clone()).unwrap_or_default();

@@ -5,17 +5,21 @@
 
 mod appdeployment;
 mod backup;
+mod behind;
 mod context;
 mod look;
 mod repository;
 mod retries;
 mod run;
 mod sink;
+mod sweep;
 mod tenant;
 mod written;
 
+pub use behind::{Applied, Behind};
 pub use context::Context;
 pub use look::ReconcileError;
 pub use retries::Retries;
 pub use run::run;
+pub use sweep::SweepOptions;
 pub use written::Written;

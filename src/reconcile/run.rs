@@ -18,7 +18,7 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{
-    Context, ReconcileError, appdeployment::Apps, backup::Backups, look, repository::Repositories, sink,
+    Context, ReconcileError, appdeployment::Apps, backup::Backups, behind, look, repository::Repositories, sink, sweep,
     tenant::Tenants,
 };
 use crate::cluster::{CustomKind, OwnerKey};
@@ -30,8 +30,11 @@ const DEBOUNCE: Duration = Duration::from_millis(5);
 
 /// Reconciles until the future is dropped.
 pub async fn run(context: Arc<Context>) {
+    behind::compare_first(&context).await;
     let mut requests = context.caches.listen();
     let mut tasks = JoinSet::new();
+    tasks.spawn(behind::compare_again(context.clone()));
+    tasks.spawn(sweep::run(context.clone()));
     let queues: Vec<(CustomKind, UnboundedSender<OwnerKey>)> =
         CustomKind::ALL.into_iter().map(|kind| (kind, start(kind, context.clone(), &mut tasks))).collect();
     loop {

@@ -4,6 +4,7 @@ use prometheus::{
     Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+use super::audit::AuditMetrics;
 use crate::{domain::Kind, ledger::StatsView, outbox::DeliveryMetrics};
 
 /// Everything that `/metrics` shows.
@@ -17,6 +18,8 @@ pub struct Metrics {
     leader: IntGauge,
     epoch: IntGauge,
     appender: IntGaugeVec,
+    /// What the audit and the sweeps have found.
+    audit: AuditMetrics,
 }
 
 impl Metrics {
@@ -48,6 +51,7 @@ impl Metrics {
                 ),
                 &["what"],
             )?,
+            audit: AuditMetrics::new(&registry)?,
             registry,
             delivery,
         };
@@ -80,6 +84,28 @@ impl Metrics {
         if let Some(epoch) = epoch {
             self.epoch.set(epoch);
         }
+    }
+
+    /// A sweep found ledger and cluster apart, and brought them together.
+    pub fn drifted(&self, kind: Kind, what: &str) {
+        self.audit.drift.with_label_values(&[kind.as_str(), what]).inc();
+    }
+
+    /// Whether sweeps close nothing because too much seems to be gone.
+    pub fn sweeps_held(&self, held: bool) {
+        self.audit.sweeps.inc();
+        self.audit.held.set(i64::from(held));
+    }
+
+    /// How many violations of the ledger's invariants stand.
+    pub fn violations(&self, standing: u64) {
+        self.audit.violations.set(i64::try_from(standing).unwrap_or(i64::MAX));
+    }
+
+    /// How many streams are known to have come further than the ledger, and whether that holds all of it.
+    pub fn behind(&self, streams: u64, everything: bool) {
+        self.audit.behind.set(i64::try_from(streams).unwrap_or(i64::MAX));
+        self.audit.ledger_held.set(i64::from(everything));
     }
 
     /// What the appender did so far.

@@ -1,5 +1,6 @@
 //! What operators see: metrics, logs, health.
 
+mod audit;
 mod health;
 mod logs;
 mod metrics;

@@ -8,7 +8,7 @@ fn a_backup_is_verified_and_restored() {
     let taken = rig.trueup(&["ledger", "backup", "."]);
     assert_eq!(taken.code, 0, "{taken:?}");
     assert!(taken.out.starts_with("backup: 3 streams and 10 transitions of installation"), "{taken:?}");
-    let file = rig.files().into_iter().find(|name| name.ends_with(".jsonl")).expect("the backup");
+    let file = rig.files().into_iter().find(|name| name.starts_with("trueup-ledger-")).expect("the backup");
 
     let verified = rig.trueup(&["ledger", "verify", &file, "--scratch", "."]);
     assert_eq!(verified.code, 0, "{verified:?}");

@@ -12,6 +12,8 @@ mod conditions;
 mod crash;
 mod input;
 mod leadership;
+mod recover;
 mod settled;
 mod support;
+mod sweep;
 mod tenants;

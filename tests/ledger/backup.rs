@@ -26,7 +26,7 @@ async fn filled(lab: &Lab) -> trueup::domain::Epoch {
     epoch
 }
 
-async fn sqlite() -> (tempfile::TempDir, String) {
+fn sqlite() -> (tempfile::TempDir, String) {
     let directory = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", directory.path().join("restored.db").display());
     (directory, url)
@@ -74,7 +74,7 @@ async fn goes_round(lab: Lab, url: &str) {
 
 #[tokio::test]
 async fn a_ledger_goes_round_from_sqlite_to_sqlite() {
-    let (_directory, url) = sqlite().await;
+    let (_directory, url) = sqlite();
     goes_round(Lab::sqlite().await, &url).await;
 }
 
@@ -90,7 +90,7 @@ async fn a_ledger_goes_round_from_postgres_to_postgres() {
 
 #[tokio::test]
 async fn a_ledger_goes_round_from_postgres_to_sqlite() {
-    let (_directory, url) = sqlite().await;
+    let (_directory, url) = sqlite();
     goes_round(Lab::postgres().await, &url).await;
 }
 
@@ -133,7 +133,7 @@ async fn a_backup_is_of_one_moment_on_postgres() {
 
 async fn refusal(path: &Path, bytes: &[u8]) -> String {
     fs::write(path, bytes).unwrap();
-    let (_directory, url) = sqlite().await;
+    let (_directory, url) = sqlite();
     let error = ledger::restore(path, &url, TABLES).await.unwrap_err();
     let store = ledger::open(&url, TABLES).unwrap();
     assert!(store.heads(None, false, 1).await.unwrap_or_default().is_empty(), "something was restored all the same");

@@ -1,10 +1,15 @@
 //! `trueup ledger`: keeping the ledger itself safe.
+//!
+//! What changes it takes its epoch over first (`take`), so that no controller writes at the same time.
 
+mod adopt;
 mod backup;
+mod recover;
+mod take;
 
 use super::Failure;
 
-/// Keep the ledger safe: back it up, verify and restore a backup.
+/// Keep the ledger safe: back it up, verify and restore a backup, recover what was lost, move it.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -19,6 +24,10 @@ enum Command {
     Verify(backup::VerifyArgs),
     /// Write a backup into an empty database, of either kind.
     Restore(backup::RestoreArgs),
+    /// Fetch rows back that the ledger lost, or begin a new era without them.
+    Recover(recover::Args),
+    /// Give the ledger to this cluster, after a move.
+    Adopt(adopt::Args),
 }
 
 /// Does what was asked.
@@ -27,5 +36,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         Command::Backup(args) => backup::backup(args).await,
         Command::Verify(args) => backup::verify(args).await,
         Command::Restore(args) => backup::restore(args).await,
+        Command::Recover(args) => recover::run(args).await,
+        Command::Adopt(args) => adopt::run(args).await,
     }
 }
