@@ -17,6 +17,8 @@ mod histories;
 mod lab;
 #[path = "ledger/postgres.rs"]
 mod postgres;
+#[path = "ledger/retention.rs"]
+mod retention;
 #[path = "ledger/tamper.rs"]
 mod tamper;
 
@@ -68,4 +70,7 @@ on_every_store! {
     appender::a_lost_answer_is_resolved_by_reading
     appender::a_takeover_ends_the_appender
     histories::generated_histories_agree_with_the_model
+    retention::old_rows_go_and_what_is_needed_stays
+    retention::what_is_left_of_a_stream_is_its_end_whatever_happens
+    retention::rows_that_are_not_old_stay
 }

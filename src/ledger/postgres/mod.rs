@@ -6,9 +6,11 @@ mod append;
 mod deliver;
 mod destinations;
 mod lead;
+mod partitions;
 #[allow(clippy::duplicate_mod, reason = "once for each database, see its first lines")]
 #[path = "../read.rs"]
 mod read;
+mod retention;
 
 use std::{str::FromStr, time::Duration};
 
@@ -19,10 +21,14 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
+use self::partitions::Room;
 use super::{
-    fault::failed,
+    fault::{failed, not_committed},
     store::{AppendError, Counts, Store, StoreError},
-    types::{Claim, ClaimRequest, Draft, Head, Installation, LaneView, Outcome, Row, RowQuery, Settlement, ShardRow},
+    types::{
+        Claim, ClaimRequest, Draft, Head, Installation, LaneView, Outcome, PruneReport, PruneStep, PrunedRow, Row,
+        RowQuery, Settlement, ShardRow,
+    },
 };
 use crate::domain::{DestinationId, Epoch, Position, Sequence, Shard, Tables, Timestamp, Token, Uid};
 
@@ -55,6 +61,7 @@ pub struct PostgresStore {
     delivering: PgPool,
     // Without a limit on statements: a sweep of a large ledger takes what it takes.
     general: PgPool,
+    room: Room,
 }
 
 impl PostgresStore {
@@ -96,6 +103,7 @@ impl PostgresStore {
                 5,
                 "SET idle_in_transaction_session_timeout = '5s'; SET lock_timeout = '5s'; SET synchronous_commit = on",
             ),
+            room: Room::default(),
         })
     }
 }
@@ -130,7 +138,11 @@ impl Store for PostgresStore {
         now: Timestamp,
         drafts: &[Draft],
     ) -> Result<Vec<Outcome>, AppendError> {
-        append::append(&self.appending, self.tables, shard, epoch, now, drafts).await
+        let make_room = self.room.make(&self.general, drafts.len()).await;
+        make_room.map_err(not_committed("making room in the ledger"))?;
+        let (outcomes, head) = append::append(&self.appending, self.tables, shard, epoch, now, drafts).await?;
+        self.room.saw(head);
+        Ok(outcomes)
     }
 
     async fn head(&self, uid: &Uid) -> Result<Option<Head>, StoreError> {
@@ -151,6 +163,18 @@ impl Store for PostgresStore {
 
     async fn row(&self, uid: &Uid, sequence: Sequence) -> Result<Option<Row>, StoreError> {
         read::row(&self.general, uid, sequence).await
+    }
+
+    async fn prune(&self, step: &PruneStep) -> Result<PruneReport, StoreError> {
+        retention::prune(&self.general, step).await
+    }
+
+    async fn pruned(&self, uids: &[Uid]) -> Result<Vec<PrunedRow>, StoreError> {
+        retention::pruned(&self.general, uids).await
+    }
+
+    async fn pruned_until(&self, shard: Shard) -> Result<Position, StoreError> {
+        read::pruned_until(&self.general, shard).await
     }
 
     async fn open_destination(&self, destination: &DestinationId, now: Timestamp) -> Result<bool, StoreError> {
