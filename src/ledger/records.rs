@@ -188,6 +188,7 @@ pub(super) struct StandingRecord {
     shard_epoch: i64,
     holder: Option<String>,
     head: i64,
+    pub(super) revision: i64,
     shard_recorded_at: Option<i64>,
     installation_id: String,
     cluster_uid: String,

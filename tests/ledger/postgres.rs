@@ -86,7 +86,7 @@ async fn a_leader_that_is_stopped_at_any_moment_of_an_append_holds_nothing() {
     assert!(finished, "some append came to its end");
 }
 
-/// An append that waits for a destination to be opened sees it: its streams get their lanes.
+/// An append that was decided before a destination is opened, and is written after, makes its streams' lanes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_append_beside_the_opening_of_a_destination_makes_its_lanes() {
     const WAITING: &str = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'trueup append' \
@@ -107,6 +107,7 @@ async fn an_append_beside_the_opening_of_a_destination_makes_its_lanes() {
         assert!(clock.monotonic() < Duration::from_secs(4), "the append never came to the lock");
     }
     query("INSERT INTO destination (id, opened_at) VALUES ('billing', 0)").execute(&mut *transaction).await.unwrap();
+    query("UPDATE shard SET revision = revision + 1").execute(&mut *transaction).await.unwrap();
     transaction.commit().await.unwrap();
     appending.await.unwrap();
     let lanes = lab.store.lanes(None, false, 10).await.unwrap();

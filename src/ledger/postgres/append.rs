@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use sqlx::{FromRow, PgConnection, PgPool, query};
 
-use super::write::write;
+use super::write::{Place, write};
 use crate::{
     domain::{Epoch, Shard, Tables, Timestamp, Uid},
     ledger::{
@@ -32,11 +32,11 @@ pub(super) async fn append(
 ) -> Result<Vec<Outcome>, AppendError> {
     let mut connection = pool.acquire().await.map_err(not_committed(DOING))?;
     loop {
-        let standing = read(&mut connection, shard, drafts).await?;
-        let before = standing.shard.head;
+        let (standing, revision) = read(&mut connection, shard, drafts).await?;
+        let before = Place { head: standing.shard.head, revision };
         let batch = batch::decide(tables, standing, epoch, now, drafts)?;
-        // A shard that moved meanwhile was moved by a newer leader, which the next round finds out, or by an earlier
-        // try of this one, whose answer was lost.
+        // A shard that moved meanwhile was moved by a newer leader, which the next round finds out, by an earlier try of
+        // this one, whose answer was lost, or because a destination was opened or closed.
         if batch.rows.is_empty() || write(&mut connection, before, &batch).await? {
             return Ok(batch.outcomes);
         }
@@ -47,13 +47,13 @@ pub(super) async fn append(
 const READ: &str = concat!(
     "SELECT s.*, i.*, ",
     head_columns!(),
-    " FROM (SELECT id AS shard_id, epoch AS shard_epoch, holder, head, recorded_at AS shard_recorded_at FROM shard \
+    " FROM (SELECT id AS shard_id, epoch AS shard_epoch, holder, head, revision, recorded_at AS shard_recorded_at FROM shard \
         WHERE id = $1) s \
       CROSS JOIN (SELECT id AS installation_id, cluster_uid, era AS installation_era FROM installation WHERE one = 1) i \
       LEFT JOIN resource ON uid = ANY ($2)"
 );
 
-async fn read(connection: &mut PgConnection, shard: Shard, drafts: &[Draft]) -> Result<Standing, AppendError> {
+async fn read(connection: &mut PgConnection, shard: Shard, drafts: &[Draft]) -> Result<(Standing, i64), AppendError> {
     let failed = not_committed(DOING);
     let uids = batch::uids(drafts);
     let found = query(READ)
@@ -63,9 +63,11 @@ async fn read(connection: &mut PgConnection, shard: Shard, drafts: &[Draft]) -> 
         .await
         .map_err(failed)?;
     let Some(first) = found.first() else {
-        return unclaimed(connection, shard).await;
+        return Ok((unclaimed(connection, shard).await?, 0));
     };
-    let (shard, installation) = StandingRecord::from_row(first).map_err(failed)?.into();
+    let record = StandingRecord::from_row(first).map_err(failed)?;
+    let revision = record.revision;
+    let (shard, installation) = record.into();
     let mut heads = HashMap::with_capacity(found.len());
     for row in &found {
         // Of a stream that opens only now there is no head; of the first such there is this row without one.
@@ -75,7 +77,7 @@ async fn read(connection: &mut PgConnection, shard: Shard, drafts: &[Draft]) -> 
             heads.insert(head.subject.uid.clone(), head);
         }
     }
-    Ok(Standing { shard, installation, heads })
+    Ok((Standing { shard, installation, heads }, revision))
 }
 
 /// What stands where nobody ever led, or where nobody said yet whose ledger it is.

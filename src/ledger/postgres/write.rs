@@ -20,10 +20,10 @@ use crate::{
 /// written, but it is locked, and must be: whoever settles it at this moment has either read the head before us, and then
 /// waits here to be seen, or waits for us and reads the head after.
 ///
-/// The view of this statement, and so of `destination`, is as of the moment when it has the table `shard`, which whoever
-/// opens or closes a destination holds.
+/// Whoever opens or closes a destination moves every shard's row, so `destination` is as it was when the batch was decided.
 const WRITE: &str = concat!(
-    "WITH mine AS (UPDATE shard SET head = $4, recorded_at = $5 WHERE id = $1 AND epoch = $2 AND head = $3 RETURNING id), \
+    "WITH mine AS (UPDATE shard SET head = $4, recorded_at = $5 \
+       WHERE id = $1 AND epoch = $2 AND head = $3 AND revision = $52 RETURNING id), \
      said AS (INSERT INTO evidence (uid, sequence, text) \
        SELECT new.* FROM mine CROSS JOIN UNNEST ($6::text[], $7::bigint[], $8::text[]) AS new), \
      heads AS (INSERT INTO resource (",
@@ -52,19 +52,27 @@ const WRITE: &str = concat!(
        $48::text[], $49::bytea[], $50::bytea[], $51::bytea[]) AS new"
 );
 
+/// Where the shard's row was read, the epoch apart.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) head: Position,
+    /// Moves with whatever else was decided by.
+    pub(super) revision: i64,
+}
+
 /// One array for each column, in the rows' order.
 fn column<'a, T, U>(rows: &'a [T], of: impl Fn(&'a T) -> U) -> Vec<U> {
     rows.iter().map(of).collect()
 }
 
 /// Writes `batch` if the shard is still at `before` in the batch's epoch, and answers whether it was.
-pub(super) async fn write(connection: &mut PgConnection, before: Position, batch: &Batch) -> Result<bool, AppendError> {
+pub(super) async fn write(connection: &mut PgConnection, before: Place, batch: &Batch) -> Result<bool, AppendError> {
     let Batch { rows, heads, shard, .. } = batch;
     let said: Vec<(&Row, &str)> = rows.iter().filter_map(|row| Some((row, row.evidence.as_deref()?))).collect();
     let written = query(WRITE)
         .bind(shard.id.get())
         .bind(shard.epoch.get())
-        .bind(before.get())
+        .bind(before.head.get())
         .bind(shard.head.get())
         .bind(shard.recorded_at.map(Timestamp::as_micros))
         .bind(column(&said, |(row, _)| row.uid.as_str()))
@@ -113,6 +121,7 @@ pub(super) async fn write(connection: &mut PgConnection, before: Position, batch
         .bind(column(rows, |row| row.body.as_slice()))
         .bind(column(rows, |row| row.prev_hash.as_bytes().as_slice()))
         .bind(column(rows, |row| row.hash.as_bytes().as_slice()))
+        .bind(before.revision)
         .execute(connection)
         .await
         .map_err(commit_failed(DOING))?;
