@@ -181,7 +181,39 @@ impl TryFrom<RowRecord> for Row {
     }
 }
 
-/// A shard's row and the installation that it is numbered for, read together under the shard's lock.
+/// A shard's row and the installation that it is numbered for, read together.
+#[derive(FromRow)]
+pub(super) struct StandingRecord {
+    shard_id: i64,
+    shard_epoch: i64,
+    holder: Option<String>,
+    head: i64,
+    pub(super) revision: i64,
+    shard_recorded_at: Option<i64>,
+    installation_id: String,
+    cluster_uid: String,
+    installation_era: i64,
+}
+
+impl From<StandingRecord> for (ShardRow, Installation) {
+    fn from(record: StandingRecord) -> Self {
+        let shard = ShardRecord {
+            id: record.shard_id,
+            epoch: record.shard_epoch,
+            holder: record.holder,
+            head: record.head,
+            recorded_at: record.shard_recorded_at,
+        };
+        let installation = InstallationRecord {
+            id: record.installation_id,
+            cluster_uid: record.cluster_uid,
+            era: record.installation_era,
+        };
+        (shard.into(), installation.into())
+    }
+}
+
+/// A shard's row.
 #[derive(FromRow)]
 pub(super) struct ShardRecord {
     id: i64,
