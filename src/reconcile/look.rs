@@ -101,6 +101,8 @@ pub(super) struct Look {
     pub(super) context: Arc<Context>,
     pub(super) key: OwnerKey,
     pub(super) object: DynamicObject,
+    /// Whether `object` is the API server's own answer, and not only what a cache shows.
+    answered: bool,
     learned: BTreeMap<ObjectKey, Option<Child>>,
     /// Namespaces that this look made: nobody can have put anything there that is in the way.
     made: BTreeSet<String>,
@@ -113,7 +115,7 @@ pub(super) async fn look<M: Managed>(
 ) -> Result<Action, ReconcileError> {
     let key = OwnerKey { kind: M::KIND, namespace: object.namespace(), name: object.name_any() };
     let object = context.written.newest(&key, &object);
-    let mut look = Look { context, key, object, learned: BTreeMap::new(), made: BTreeSet::new() };
+    let mut look = Look { context, key, object, answered: false, learned: BTreeMap::new(), made: BTreeSet::new() };
     let Some(spec) = spec_of::<M::Spec>(&look.object) else {
         let message = "the spec has fields that this version of Trueup cannot read; upgrade Trueup, or its CRDs";
         look.show_trouble("SpecUnreadable", message).await?;
@@ -152,6 +154,7 @@ impl Look {
         if plan.finalizer == Finalizer::Add {
             self.object = context.cluster.add_finalizer(&self.key, &self.object).await?;
             context.written.note_own(&self.key, &self.object);
+            self.answered = true;
             return Ok(None);
         }
         if self.learn_unknown(&plan.apply.iter().map(|wanted| wanted.key.clone()).collect::<Vec<_>>()).await? {
@@ -167,6 +170,10 @@ impl Look {
             && !self.lives().await?
         {
             // The cache had not heard that it is gone.
+            return Ok(Some(Action::await_change()));
+        }
+        if plan.transition.is_some() && head.is_none() && !self.is_held().await? {
+            // Nothing was recorded of it, and it is gone: a stream that opened now would never be closed.
             return Ok(Some(Action::await_change()));
         }
         if let (Some(transition), Some(kind)) = (&plan.transition, M::STREAM) {
@@ -217,6 +224,17 @@ impl Look {
         let same =
             found.filter(|found| found.uid() == self.object.uid() && found.metadata.deletion_timestamp.is_none());
         Ok(same.map(|found| self.object = found).is_some())
+    }
+
+    /// Whether the API server itself has the object, with Trueup's finalizer on it, so that it cannot go unnoticed.
+    async fn is_held(&mut self) -> Result<bool, ReconcileError> {
+        if !self.answered {
+            let found = self.context.cluster.get_custom(&self.key).await?;
+            let Some(found) = found.filter(|found| found.uid() == self.object.uid()) else { return Ok(false) };
+            self.object = found;
+            self.answered = true;
+        }
+        Ok(self.object.finalizers().iter().any(|found| found == FINALIZER))
     }
 
     /// Objects of the same kind that are still there and whose marks some of `children` carry.
@@ -392,6 +410,7 @@ impl Look {
         let uid = self.object.uid().unwrap_or_default();
         self.object = self.context.cluster.show(&self.key, &uid, &status).await?;
         self.context.written.note_own(&self.key, &self.object);
+        self.answered = true;
         Ok(())
     }
 }

@@ -148,7 +148,15 @@ async fn shown(visit: &Visit, heads: &[Head]) -> Result<(), String> {
     }
     for head in heads {
         let object = match (objects.get(&head.subject.uid), head.closed_at) {
-            (None, None) => return Err(format!("{} is gone, and its stream is open in {}", named(head), head.state)),
+            (None, None) => {
+                let rows = visit.story(&head.subject.uid).await.rows;
+                let told = rows.iter().map(|row| {
+                    let Row { sequence, epoch, to, reason, effective, recorded_at, .. } = row;
+                    format!("#{sequence} {to} {reason} in epoch {epoch} at {}, recorded at {recorded_at}", effective.at)
+                });
+                let story = told.collect::<Vec<_>>().join("; ");
+                return Err(format!("{} is gone, and its stream is open: {story}", named(head)));
+            }
             (Some(_), Some(_)) => return Err(format!("{} is there, and its stream is closed", named(head))),
             (None, Some(_)) => continue,
             (Some(object), None) => object,
