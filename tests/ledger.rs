@@ -53,6 +53,7 @@ on_every_store! {
     append::a_large_batch_is_written_whole
     append::two_stores_on_one_database_see_each_other
     append::the_installation_is_written_once
+    append::an_abandoned_call_leaves_no_transaction_behind
     deliver::every_stream_gets_a_lane_to_every_destination
     deliver::a_claim_holds_its_lanes_until_the_lease_ends
     deliver::a_takeover_ends_the_leases_of_the_leader_before

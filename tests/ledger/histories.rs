@@ -320,14 +320,19 @@ impl History {
             tokio::task::yield_now().await;
         }
         drop(appending);
-        // An append of nothing waits for the lock, behind whatever the dead process still does.
-        self.lab.store.append(SHARD, epoch, now, &[]).await.unwrap();
+        // What the dead process has sent may be carried out only now: the takeover that follows it is before or after that.
+        let successor = self.rng.random_range(0..2);
+        let name = format!("process {successor}");
+        self.lab.store.take_over(SHARD, &name).await.unwrap();
         if self.lab.store.shard(SHARD).await.unwrap().head > before {
             self.reference.store.append(SHARD, epoch, now, &drafts).await.unwrap();
             for plan in &plans {
                 self.model.append(plan);
             }
         }
+        self.reference.store.take_over(SHARD, &name).await.unwrap();
+        self.model.epoch += 1;
+        self.terms[successor] = Epoch::new(self.model.epoch);
         assert_eq!(self.heads(&self.lab).await, self.heads(&self.reference).await, "all of it or nothing");
     }
 

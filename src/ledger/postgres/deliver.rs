@@ -7,7 +7,7 @@ use std::{
 
 use sqlx::{PgConnection, PgPool, query, query_as, query_scalar};
 
-use super::server_now;
+use super::{server_now, transaction::begin};
 use crate::{
     domain::{DestinationId, Sequence, Timestamp, Token, Uid},
     ledger::{
@@ -112,7 +112,7 @@ pub(super) async fn settle(
     claims: &[(DestinationId, Uid, Token, Settlement)],
 ) -> Result<Vec<bool>, StoreError> {
     let failed = failed("settling claims");
-    let mut transaction = pool.begin().await.map_err(failed)?;
+    let mut transaction = begin(pool).await.map_err(failed)?;
     let mut found = lock(&mut transaction, claims).await?;
     if found.is_empty() {
         return Ok(vec![false; claims.len()]);

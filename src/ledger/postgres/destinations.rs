@@ -2,7 +2,7 @@
 
 use sqlx::{PgPool, Postgres, Transaction, query, query_scalar};
 
-use super::server_now;
+use super::{server_now, transaction::begin};
 use crate::{
     domain::{DestinationId, Timestamp},
     ledger::{fault::failed, store::StoreError},
@@ -11,7 +11,7 @@ use crate::{
 /// Every append writes a row of `shard` first, so while this is held there is none: neither in a shard that exists
 /// nor in one that is being made. What was decided before and is written after is decided anew.
 async fn lock_all_shards(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = begin(pool).await?;
     query("LOCK TABLE shard IN EXCLUSIVE MODE").execute(&mut *transaction).await?;
     query("UPDATE shard SET revision = revision + 1").execute(&mut *transaction).await?;
     Ok(transaction)

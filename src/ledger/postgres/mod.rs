@@ -11,6 +11,7 @@ mod partitions;
 #[path = "../read.rs"]
 mod read;
 mod retention;
+mod transaction;
 mod write;
 
 use std::{str::FromStr, time::Duration};

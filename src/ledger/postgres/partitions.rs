@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use sqlx::{AssertSqlSafe, Executor, PgPool, query, query_scalar};
 
+use super::transaction::begin;
 use crate::domain::Position;
 
 /// Not two at once: an old leader and a new one may meet.
@@ -40,7 +41,7 @@ impl Room {
 /// Makes the partitions that the next `rows` rows of every shard and one partition's worth more will need. Answers up to
 /// where there is room before this must be asked again.
 async fn ensure(pool: &PgPool, rows: i64) -> Result<i64, sqlx::Error> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = begin(pool).await?;
     transaction.execute(ALONE).await?;
     let size: i64 = query_scalar("SELECT rows FROM partitioning").fetch_one(&mut *transaction).await?;
     let head: i64 = query_scalar("SELECT coalesce(max(head), 0) FROM shard").fetch_one(&mut *transaction).await?;

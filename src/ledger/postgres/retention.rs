@@ -5,6 +5,7 @@
 
 use sqlx::{AssertSqlSafe, Executor, PgConnection, PgPool, query, query_as, query_scalar};
 
+use super::transaction::begin;
 use crate::{
     domain::{Position, Shard, Timestamp, Uid},
     ledger::{
@@ -67,7 +68,7 @@ fn exchange(oldest: &str, upper: i64) -> String {
 
 pub(super) async fn prune(pool: &PgPool, step: &PruneStep) -> Result<PruneReport, StoreError> {
     let failed = failed("removing old rows");
-    let mut transaction = pool.begin().await.map_err(failed)?;
+    let mut transaction = begin(pool).await.map_err(failed)?;
     let report = prune_oldest(&mut transaction, step.before).await.map_err(failed)?;
     transaction.commit().await.map_err(failed)?;
     Ok(report)
