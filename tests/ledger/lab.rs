@@ -148,7 +148,11 @@ impl Lab {
         self.micros.fetch_add(micros, Ordering::SeqCst);
         if let Place::Postgres(url) = &self.place {
             let mut connection = PgConnection::connect(url).await.unwrap();
-            query("UPDATE lane SET due_at = due_at - $1").bind(micros).execute(&mut connection).await.unwrap();
+            query("UPDATE lane SET due_at = due_at - $1, held_at = held_at - $1, doubt_since = doubt_since - $1")
+                .bind(micros)
+                .execute(&mut connection)
+                .await
+                .unwrap();
             connection.close().await.unwrap();
         }
     }

@@ -264,6 +264,7 @@ fn parked(uid: &Uid) -> LaneView {
     LaneView {
         destination: DestinationId::new("billing"),
         uid: uid.clone(),
+        first: Sequence::FIRST,
         acked: Sequence::new(3),
         head: Sequence::new(5),
         state: LaneState::Parked,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sqlx::{PgConnection, PgPool, query, query_as};
 
-use super::{lead::installation_of, server_now};
+use super::{clock, lead::installation_of, openings, server_now};
 use crate::{
     domain::{Epoch, Shard, State, Tables, Timestamp, Uid},
     ledger::{
@@ -31,7 +31,7 @@ pub(super) async fn append(
     let standing = read(&mut transaction, shard, drafts).await?;
     let batch = batch::decide(tables, standing, epoch, now, drafts)?;
     if !batch.rows.is_empty() {
-        write(&mut transaction, &batch).await.map_err(failed)?;
+        write(&mut transaction, &batch, now).await.map_err(failed)?;
     }
     transaction.commit().await.map_err(commit_failed(DOING))?;
     Ok(batch.outcomes)
@@ -51,6 +51,11 @@ async fn read(connection: &mut PgConnection, shard: Shard, drafts: &[Draft]) -> 
         .await
         .map_err(failed)?
         .ok_or(AppendError::NotCommitted(StoreError::NoInstallation { doing: DOING }))?;
+    let selectors = if installation.selective {
+        openings::selectors(&mut *connection).await.map_err(AppendError::NotCommitted)?
+    } else {
+        vec![]
+    };
     let uids = batch::uids(drafts);
     let uids: Vec<&str> = uids.iter().map(Uid::as_str).collect();
     let records = query_as::<_, HeadRecord>(concat!("SELECT ", head_columns!(), " FROM resource WHERE uid = ANY ($1)"))
@@ -64,14 +69,18 @@ async fn read(connection: &mut PgConnection, shard: Shard, drafts: &[Draft]) -> 
         heads.insert(head.subject.uid.clone(), head);
     }
     let shard = locked.map_or_else(|| ShardRow::unclaimed(shard), Into::into);
-    Ok(Standing { shard, installation, heads })
+    Ok(Standing { shard, installation: installation.into(), heads, selectors })
 }
 
-async fn write(connection: &mut PgConnection, batch: &Batch) -> Result<(), sqlx::Error> {
+async fn write(connection: &mut PgConnection, batch: &Batch, now: Timestamp) -> Result<(), sqlx::Error> {
     insert_rows(connection, &batch.rows).await?;
     insert_evidence(connection, &batch.rows).await?;
     move_heads(connection, &batch.heads).await?;
     wake_lanes(connection, &batch.heads).await?;
+    if let Some(chosen) = &batch.chosen {
+        let now = clock(connection, now).await?;
+        openings::wake(connection, chosen, &batch.heads, now).await?;
+    }
     move_shard(connection, &batch.shard).await
 }
 
@@ -176,7 +185,7 @@ async fn move_heads(connection: &mut PgConnection, heads: &[Head]) -> Result<(),
     .map(drop)
 }
 
-/// Makes the lanes of new streams, and wakes those that had nothing to do.
+/// Makes the lanes of new streams to destinations that hear of all, and wakes those that had nothing to do.
 ///
 /// A lane that is awake already is not written, but it is locked, and must be: whoever settles it at this moment has
 /// either read the head before us, and then waits here to be seen, or waits for us and reads the head after.
@@ -184,7 +193,8 @@ async fn wake_lanes(connection: &mut PgConnection, heads: &[Head]) -> Result<(),
     query(concat!(
         "INSERT INTO lane (destination, uid, acked, phase, due_at) SELECT d.id, moved.uid, 0, 1, ",
         server_now!(),
-        " FROM destination d CROSS JOIN UNNEST ($1::text[]) AS moved (uid) ORDER BY d.id, moved.uid COLLATE \"C\" \
+        " FROM destination d CROSS JOIN UNNEST ($1::text[]) AS moved (uid) WHERE d.selector IS NULL \
+         ORDER BY d.id, moved.uid COLLATE \"C\" \
          ON CONFLICT (destination, uid) DO UPDATE SET phase = 1, due_at = EXCLUDED.due_at WHERE lane.phase = 0"
     ))
     .bind(column(heads, |head| head.subject.uid.as_str()))
