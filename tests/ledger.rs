@@ -21,6 +21,8 @@ mod mend;
 mod openings;
 #[path = "ledger/postgres.rs"]
 mod postgres;
+#[path = "ledger/retention.rs"]
+mod retention;
 #[path = "ledger/tamper.rs"]
 mod tamper;
 
@@ -73,6 +75,7 @@ on_every_store! {
     openings::a_receiver_that_knows_nothing_is_taken_back_no_further_than_the_beginning
     openings::a_destination_that_is_opened_again_goes_on
     openings::a_selector_decides_which_streams_get_lanes_when_they_open
+    openings::a_lane_that_goes_back_behind_what_was_removed_begins_anew_with_a_snapshot
     openings::a_stream_whose_object_ended_before_is_not_told_to_a_new_destination
     mend::a_lane_that_is_retried_goes_on_where_it_was
     mend::a_void_goes_in_the_place_of_its_row_and_the_chain_goes_on
@@ -85,4 +88,7 @@ on_every_store! {
     appender::a_lost_answer_is_resolved_by_reading
     appender::a_takeover_ends_the_appender
     histories::generated_histories_agree_with_the_model
+    retention::old_rows_go_and_what_is_needed_stays
+    retention::what_is_left_of_a_stream_is_its_end_whatever_happens
+    retention::rows_that_are_not_old_stay
 }

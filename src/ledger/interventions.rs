@@ -165,13 +165,7 @@ pub(super) fn decide(request: &Request, standing: Standing, now: Timestamp) -> R
         Phase::Idle | Phase::Ready | Phase::Waiting | Phase::Parked => {}
     }
     if request.action == Action::Retry {
-        let row = row.filter(|row| voided || row.sequence >= next);
-        let found = if voided { next } else { row.ok_or(Refusal::Missing { next, action: "sent" })?.sequence };
-        if found > next {
-            // What lies between was pruned. The receiver is told how things stood at the oldest row that is left.
-            lane.first = found;
-            lane.acked = Sequence::new(found.get() - 1);
-        }
+        // Where its row was removed, the next claim begins anew behind that. Where it is missing, that one parks again.
         lane.release(head, now);
         return Ok(Decided { lane, voided: None });
     }

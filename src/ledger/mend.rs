@@ -28,11 +28,18 @@ pub(super) async fn intervene(
     let failed = failed(DOING);
     let mut transaction = begin(pool).await.map_err(failed)?;
     let now = clock(&mut transaction, now).await.map_err(failed)?;
-    let Some(standing) = read(&mut transaction, request).await? else { return Ok(Err(Refusal::NoLane)) };
-    let (park_reason, last_error) = (standing.lane.park_reason.clone(), standing.lane.last_error.clone());
-    let Decided { lane, voided } = match interventions::decide(request, standing, now) {
+    let standing = read(&mut transaction, request).await?;
+    let known = standing.as_ref().map(|standing| &standing.lane);
+    let (park_reason, last_error) =
+        known.map(|lane| (lane.park_reason.clone(), lane.last_error.clone())).unwrap_or_default();
+    let decided = standing.ok_or(Refusal::NoLane).and_then(|standing| interventions::decide(request, standing, now));
+    let Decided { lane, voided } = match decided {
         Ok(decided) => decided,
-        Err(refusal) => return Ok(Err(refusal)),
+        Err(refusal) => {
+            // Waited for: a claim must not pass over the lane because its lock is still on its way out.
+            transaction.rollback().await.map_err(failed)?;
+            return Ok(Err(refusal));
+        }
     };
     if let Some(voided) = voided {
         void(&mut transaction, &voided).await.map_err(failed)?;

@@ -14,6 +14,7 @@ pub mod lanes;
 mod memory;
 mod open;
 mod postgres;
+pub mod pruner;
 mod records;
 mod sqlite;
 mod store;
@@ -27,6 +28,6 @@ pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;
 pub use store::{AppendError, Counts, Store, StoreError};
 pub use types::{
-    Claim, ClaimRequest, Draft, Head, Installation, LaneState, LaneView, Opening, OutboxRow, Outcome, Row, RowQuery,
-    Settlement, ShardRow, Start, Subject, Voided, time_source_from,
+    Claim, ClaimRequest, Draft, Head, Installation, LaneState, LaneView, Opening, OutboxRow, Outcome, PruneReport,
+    PruneStep, PrunedRow, Row, RowQuery, Settlement, ShardRow, Start, Subject, Voided, time_source_from,
 };

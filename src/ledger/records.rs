@@ -10,7 +10,7 @@ use sqlx::FromRow;
 use super::{
     lanes::{HeldLane, Lane, Phase},
     store::StoreError,
-    types::{Head, Installation, LaneView, OutboxRow, Row, ShardRow, Subject, Voided, time_source_from},
+    types::{Head, Installation, LaneView, OutboxRow, PrunedRow, Row, ShardRow, Subject, Voided, time_source_from},
 };
 use crate::domain::{
     Billable, DestinationId, Effective, Epoch, Era, EventId, Hash, InstallationId, Kind, Position, Selector, Sequence,
@@ -438,4 +438,19 @@ impl From<CountsRecord> for super::store::Counts {
 /// Turns every record into what it means, or names the first that means nothing.
 pub(super) fn all<R, T: TryFrom<R, Error = StoreError>>(records: Vec<R>) -> Result<Vec<T>, StoreError> {
     records.into_iter().map(T::try_from).collect()
+}
+
+#[derive(FromRow)]
+pub(super) struct PrunedRecord {
+    uid: String,
+    sequence: i64,
+    hash: Vec<u8>,
+}
+
+impl TryFrom<PrunedRecord> for PrunedRow {
+    type Error = StoreError;
+
+    fn try_from(record: PrunedRecord) -> Result<Self, StoreError> {
+        Ok(Self { uid: Uid::new(record.uid), sequence: Sequence::new(record.sequence), hash: hash(&record.hash)? })
+    }
 }

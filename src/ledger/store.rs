@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use super::{
     interventions::{Intervention, Refusal, Request},
     types::{
-        Claim, ClaimRequest, Draft, Head, Installation, LaneView, Opening, Outcome, Row, RowQuery, Settlement,
-        ShardRow, Voided,
+        Claim, ClaimRequest, Draft, Head, Installation, LaneView, Opening, Outcome, PruneReport, PruneStep, PrunedRow,
+        Row, RowQuery, Settlement, ShardRow, Voided,
     },
 };
 use crate::domain::{DestinationId, Epoch, Position, Selector, Sequence, Shard, Timestamp, Token, Uid};
@@ -163,6 +163,17 @@ pub trait Store: Send + Sync + 'static {
 
     /// One row of a stream.
     async fn row(&self, uid: &Uid, sequence: Sequence) -> Result<Option<Row>, StoreError>;
+
+    /// Removes old rows: those that every lane has behind it, but for each stream's newest, which stays for ever.
+    ///
+    /// What is left of a stream is always its end, without a gap. What it lost is noted first ([`Store::pruned`]).
+    async fn prune(&self, step: &PruneStep) -> Result<PruneReport, StoreError>;
+
+    /// Of those of `uids` that lost rows, the newest that each lost.
+    async fn pruned(&self, uids: &[Uid]) -> Result<Vec<PrunedRow>, StoreError>;
+
+    /// Up to here, rows of `shard` may be missing; 0 if nothing was ever removed.
+    async fn pruned_until(&self, shard: Shard) -> Result<Position, StoreError>;
 
     /// Opens a destination: makes a lane for each stream that it hears of, and from then on for each such stream that
     /// opens. Where they begin is said by `opening.start`; a stream whose first rows were pruned begins behind those.

@@ -203,3 +203,31 @@ pub async fn a_stream_whose_object_ended_before_is_not_told_to_a_new_destination
     assert_eq!(subject("over").kind, head.subject.kind);
     lab.assert_clean().await;
 }
+
+pub async fn a_lane_that_goes_back_behind_what_was_removed_begins_anew_with_a_snapshot(lab: Lab) {
+    lab.partition_by(4).await;
+    let epoch = lab.lead().await;
+    lab.store.open_destination(&billing(), lab.now()).await.unwrap();
+    lab.stream(epoch, "old", 6).await;
+    lab.stream(epoch, "filler", 2).await;
+    for claim in claims(&lab).await {
+        settle(&lab, &claim, Settlement::Acked { through: claim.head }).await;
+    }
+    lab.pass(Duration::from_hours(1)).await;
+    assert!(trueup::ledger::pruner::prune(lab.store.as_ref(), lab.now()).await.unwrap() > 0);
+    lab.append(epoch, &[nth("old", 6, lab.now())]).await;
+    let next = claims(&lab).await.pop().unwrap();
+    assert_eq!(sent(std::slice::from_ref(&next)), ["old: 7"]);
+    settle(&lab, &next, Settlement::Rewind { expected: Sequence::FIRST, error: "it lost its memory".into() }).await;
+    // The claim that finds nothing sets it right for the next one.
+    assert_eq!(sent(&claims(&lab).await), Vec::<String>::new());
+    assert_eq!(sent(&claims(&lab).await), ["old: s6 7"]);
+    assert_eq!(lane(&lab, "old").await.park_reason, None);
+    lab.assert_clean().await;
+
+    // A destination that is new finds the same beginning.
+    lab.store.close_destination(&billing()).await.unwrap();
+    lab.store.open(&begins(Start::Beginning), lab.now()).await.unwrap();
+    assert_eq!(sent(&claims(&lab).await), ["filler: s2", "old: s6 7"]);
+    lab.assert_clean().await;
+}

@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use trueup::{
     domain::{DestinationId, Epoch, Position, Selector, Sequence, Shard, Timestamp, Token, Uid},
     ledger::{
-        AppendError, Claim, ClaimRequest, Counts, Draft, Head, Installation, LaneView, Opening, Outcome, Row, RowQuery,
-        Settlement, ShardRow, Store, StoreError, Voided,
+        AppendError, Claim, ClaimRequest, Counts, Draft, Head, Installation, LaneView, Opening, Outcome, PruneReport,
+        PruneStep, PrunedRow, Row, RowQuery, Settlement, ShardRow, Store, StoreError, Voided,
         interventions::{Intervention, Refusal, Request},
     },
 };
@@ -110,6 +110,18 @@ impl Store for Flaky {
 
     async fn row(&self, uid: &Uid, sequence: Sequence) -> Result<Option<Row>, StoreError> {
         self.inner.row(uid, sequence).await
+    }
+
+    async fn prune(&self, step: &PruneStep) -> Result<PruneReport, StoreError> {
+        self.inner.prune(step).await
+    }
+
+    async fn pruned(&self, uids: &[Uid]) -> Result<Vec<PrunedRow>, StoreError> {
+        self.inner.pruned(uids).await
+    }
+
+    async fn pruned_until(&self, shard: Shard) -> Result<Position, StoreError> {
+        self.inner.pruned_until(shard).await
     }
 
     async fn open(&self, opening: &Opening, now: Timestamp) -> Result<bool, StoreError> {

@@ -34,7 +34,7 @@ impl Inner {
 
     /// Where a lane begins that hears of nothing recorded before `cutoff`.
     fn first(&self, tables: Tables, head: &Head, cutoff: Timestamp) -> Sequence {
-        let rows = || self.streams.get(&head.subject.uid).into_iter().flatten().filter_map(|at| self.rows.get(at));
+        let rows = || self.streams.get(&head.subject.uid).into_iter().flatten().filter_map(|(_, at)| self.rows.get(at));
         let Some(since) = rows().find(|row| row.recorded_at >= cutoff) else {
             return if head.closed_at.is_none() { head.sequence } else { head.sequence.next() };
         };

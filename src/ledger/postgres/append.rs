@@ -6,7 +6,7 @@ use sqlx::{PgConnection, PgPool, query, query_as};
 
 use super::{clock, lead::installation_of, openings, server_now};
 use crate::{
-    domain::{Epoch, Shard, State, Tables, Timestamp, Uid},
+    domain::{Epoch, Position, Shard, State, Tables, Timestamp, Uid},
     ledger::{
         batch::{self, Batch, Standing},
         fault::{commit_failed, not_committed},
@@ -18,6 +18,7 @@ use crate::{
 
 const DOING: &str = "appending to the ledger";
 
+/// Answers what became of each draft, and where the shard ends now.
 pub(super) async fn append(
     pool: &PgPool,
     tables: Tables,
@@ -25,7 +26,7 @@ pub(super) async fn append(
     epoch: Epoch,
     now: Timestamp,
     drafts: &[Draft],
-) -> Result<Vec<Outcome>, AppendError> {
+) -> Result<(Vec<Outcome>, Position), AppendError> {
     let failed = not_committed(DOING);
     let mut transaction = pool.begin().await.map_err(failed)?;
     let standing = read(&mut transaction, shard, drafts).await?;
@@ -34,7 +35,7 @@ pub(super) async fn append(
         write(&mut transaction, &batch, now).await.map_err(failed)?;
     }
     transaction.commit().await.map_err(commit_failed(DOING))?;
-    Ok(batch.outcomes)
+    Ok((batch.outcomes, batch.shard.head))
 }
 
 async fn read(connection: &mut PgConnection, shard: Shard, drafts: &[Draft]) -> Result<Standing, AppendError> {

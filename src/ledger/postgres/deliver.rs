@@ -95,9 +95,26 @@ pub(super) async fn claim(pool: &PgPool, request: &ClaimRequest) -> Result<Vec<C
         .map_err(failed)?;
     let (claims, missing) = lanes::claims(request, held, by_stream(rows));
     if !missing.is_empty() {
+        begin_anew(&mut connection, request, &missing).await.map_err(failed)?;
         park(&mut connection, request, &missing).await.map_err(failed)?;
     }
     Ok(claims)
+}
+
+/// Lanes whose next row was removed begin behind what was, with a snapshot.
+async fn begin_anew(connection: &mut PgConnection, request: &ClaimRequest, uids: &[Uid]) -> Result<(), sqlx::Error> {
+    query(concat!(
+        "UPDATE lane SET phase = 1, token = NULL, acked = p.sequence, first = p.sequence + 1, due_at = ",
+        server_now!(),
+        " FROM pruned p WHERE destination = $1 AND lane.uid = ANY ($2) AND token = $3 \
+           AND p.uid = lane.uid AND p.sequence > acked"
+    ))
+    .bind(request.destination.as_str())
+    .bind(uids.iter().map(Uid::as_str).collect::<Vec<_>>())
+    .bind(request.token.as_str())
+    .execute(connection)
+    .await
+    .map(drop)
 }
 
 async fn park(connection: &mut PgConnection, request: &ClaimRequest, uids: &[Uid]) -> Result<(), sqlx::Error> {

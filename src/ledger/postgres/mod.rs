@@ -12,9 +12,11 @@ mod mend;
 #[allow(clippy::duplicate_mod, reason = "once for each database, see its first lines")]
 #[path = "../openings.rs"]
 mod openings;
+mod partitions;
 #[allow(clippy::duplicate_mod, reason = "once for each database, see its first lines")]
 #[path = "../read.rs"]
 mod read;
+mod retention;
 
 use std::{str::FromStr, time::Duration};
 
@@ -25,13 +27,14 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
+use self::partitions::Room;
 use super::{
-    fault::failed,
+    fault::{failed, not_committed},
     interventions::{Intervention, Refusal, Request},
     store::{AppendError, Counts, Store, StoreError},
     types::{
-        Claim, ClaimRequest, Draft, Head, Installation, LaneView, Opening, Outcome, Row, RowQuery, Settlement,
-        ShardRow, Voided,
+        Claim, ClaimRequest, Draft, Head, Installation, LaneView, Opening, Outcome, PruneReport, PruneStep, PrunedRow,
+        Row, RowQuery, Settlement, ShardRow, Voided,
     },
 };
 use crate::domain::{DestinationId, Epoch, Position, Selector, Sequence, Shard, Tables, Timestamp, Token, Uid};
@@ -92,6 +95,7 @@ pub struct PostgresStore {
     delivering: PgPool,
     // Without a limit on statements: a sweep of a large ledger takes what it takes.
     general: PgPool,
+    room: Room,
 }
 
 impl PostgresStore {
@@ -133,6 +137,7 @@ impl PostgresStore {
                 5,
                 "SET idle_in_transaction_session_timeout = '5s'; SET lock_timeout = '5s'; SET synchronous_commit = on",
             ),
+            room: Room::default(),
         })
     }
 }
@@ -167,7 +172,11 @@ impl Store for PostgresStore {
         now: Timestamp,
         drafts: &[Draft],
     ) -> Result<Vec<Outcome>, AppendError> {
-        append::append(&self.appending, self.tables, shard, epoch, now, drafts).await
+        let make_room = self.room.make(&self.general, drafts.len()).await;
+        make_room.map_err(not_committed("making room in the ledger"))?;
+        let (outcomes, head) = append::append(&self.appending, self.tables, shard, epoch, now, drafts).await?;
+        self.room.saw(head);
+        Ok(outcomes)
     }
 
     async fn head(&self, uid: &Uid) -> Result<Option<Head>, StoreError> {
@@ -188,6 +197,18 @@ impl Store for PostgresStore {
 
     async fn row(&self, uid: &Uid, sequence: Sequence) -> Result<Option<Row>, StoreError> {
         read::row(&self.general, uid, sequence).await
+    }
+
+    async fn prune(&self, step: &PruneStep) -> Result<PruneReport, StoreError> {
+        retention::prune(&self.general, step).await
+    }
+
+    async fn pruned(&self, uids: &[Uid]) -> Result<Vec<PrunedRow>, StoreError> {
+        retention::pruned(&self.general, uids).await
+    }
+
+    async fn pruned_until(&self, shard: Shard) -> Result<Position, StoreError> {
+        read::pruned_until(&self.general, shard).await
     }
 
     async fn open(&self, opening: &Opening, now: Timestamp) -> Result<bool, StoreError> {

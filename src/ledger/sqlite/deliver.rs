@@ -55,6 +55,7 @@ pub(super) async fn claim(pool: &SqlitePool, request: &ClaimRequest, now: Timest
     let rows = next_rows(&mut transaction, request, &held).await.map_err(failed)?;
     let (claims, missing) = lanes::claims(request, held, by_stream(rows));
     if !missing.is_empty() {
+        begin_anew(&mut transaction, request, &missing, now).await.map_err(failed)?;
         park(&mut transaction, request, &missing, now).await.map_err(failed)?;
     }
     transaction.commit().await.map_err(failed)?;
@@ -102,6 +103,27 @@ async fn next_rows(
         .bind(request.destination.as_str())
         .fetch_all(connection)
         .await
+}
+
+/// Lanes whose next row was removed begin behind what was, with a snapshot.
+async fn begin_anew(
+    connection: &mut SqliteConnection,
+    request: &ClaimRequest,
+    uids: &[Uid],
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    query(
+        "UPDATE lane SET phase = 1, token = NULL, due_at = $4, acked = p.sequence, first = p.sequence + 1 FROM pruned p \
+         WHERE destination = $1 AND lane.uid IN (SELECT value FROM json_each($2)) AND token = $3 \
+           AND p.uid = lane.uid AND p.sequence > acked",
+    )
+    .bind(request.destination.as_str())
+    .bind(json(uids))
+    .bind(request.token.as_str())
+    .bind(now.as_micros())
+    .execute(connection)
+    .await
+    .map(drop)
 }
 
 async fn park(

@@ -13,6 +13,7 @@ mod openings;
 #[allow(clippy::duplicate_mod, reason = "once for each database, see its first lines")]
 #[path = "../read.rs"]
 mod read;
+mod retention;
 
 use std::{path::Path, time::Duration};
 
@@ -28,8 +29,8 @@ use super::{
     interventions::{Intervention, Refusal, Request},
     store::{AppendError, Counts, Store, StoreError},
     types::{
-        Claim, ClaimRequest, Draft, Head, Installation, LaneView, Opening, Outcome, Row, RowQuery, Settlement,
-        ShardRow, Voided,
+        Claim, ClaimRequest, Draft, Head, Installation, LaneView, Opening, Outcome, PruneReport, PruneStep, PrunedRow,
+        Row, RowQuery, Settlement, ShardRow, Voided,
     },
 };
 use crate::domain::{DestinationId, Epoch, Position, Selector, Sequence, Shard, Tables, Timestamp, Token, Uid};
@@ -167,6 +168,18 @@ impl Store for SqliteStore {
 
     async fn row(&self, uid: &Uid, sequence: Sequence) -> Result<Option<Row>, StoreError> {
         read::row(&self.reading, uid, sequence).await
+    }
+
+    async fn prune(&self, step: &PruneStep) -> Result<PruneReport, StoreError> {
+        retention::prune(&self.writing, step).await
+    }
+
+    async fn pruned(&self, uids: &[Uid]) -> Result<Vec<PrunedRow>, StoreError> {
+        retention::pruned(&self.reading, uids).await
+    }
+
+    async fn pruned_until(&self, shard: Shard) -> Result<Position, StoreError> {
+        read::pruned_until(&self.reading, shard).await
     }
 
     async fn open(&self, opening: &Opening, now: Timestamp) -> Result<bool, StoreError> {
