@@ -11,13 +11,16 @@ CREATE TABLE installation (
     era         BIGINT   NOT NULL
 );
 
--- One row per shard, and the lock of it: whoever holds it may number rows. That makes positions dense, and their
+-- One row per shard: whoever moves it from where it was read may number rows. That makes positions dense, and their
 -- order the order of commits; and it refuses a writer whose epoch has ended.
+--
+-- revision: moves with whatever else an append decides by: where events go, and the ledger's life.
 CREATE TABLE shard (
     id          BIGINT PRIMARY KEY,
     epoch       BIGINT NOT NULL,
     holder      TEXT,
     head        BIGINT NOT NULL DEFAULT 0,
+    revision    BIGINT NOT NULL DEFAULT 0,
     recorded_at BIGINT
 ) WITH (fillfactor = 10);
 

@@ -1,6 +1,6 @@
 //! What a batch of drafts becomes. Pure: the stores lock and read, this decides, and the stores write it down.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use super::{
     store::AppendError,
@@ -35,9 +35,8 @@ pub struct Batch {
     pub heads: Vec<Head>,
     /// The shard's row afterwards.
     pub shard: ShardRow,
-    /// The new streams that each destination hears of which does not hear of all; `None` if there is no such
-    /// destination. All others hear of every stream.
-    pub chosen: Option<BTreeMap<DestinationId, BTreeSet<Uid>>>,
+    /// The lanes of new streams to destinations that do not hear of all. To all others, every stream has one.
+    pub chosen: Vec<(DestinationId, Uid)>,
 }
 
 /// The UIDs that `drafts` name, each once, in order.
@@ -63,7 +62,7 @@ pub fn decide(
     let recorded_at = shard.recorded_at.map_or(now, |last| last.max(now));
     let mut rows = Vec::with_capacity(drafts.len());
     let mut moved = BTreeSet::new();
-    let mut chosen = BTreeMap::<_, BTreeSet<_>>::new();
+    let mut chosen = Vec::new();
     let outcomes = drafts
         .iter()
         .map(|draft| {
@@ -87,7 +86,7 @@ pub fn decide(
                         let hears =
                             |(_, selector): &&(_, Selector)| selector.chooses(draft.subject.kind, &draft.labels);
                         for (destination, _) in selectors.iter().filter(hears) {
-                            chosen.entry(destination.clone()).or_default().insert(uid.clone());
+                            chosen.push((destination.clone(), uid.clone()));
                         }
                     }
                     heads.insert(uid.clone(), head.clone());
@@ -100,7 +99,6 @@ pub fn decide(
         shard.recorded_at = Some(recorded_at);
     }
     let heads = moved.iter().filter_map(|uid| heads.remove(uid)).collect();
-    let chosen = (!selectors.is_empty()).then_some(chosen);
     Ok(Batch { outcomes, rows, heads, shard, chosen })
 }
 

@@ -121,9 +121,8 @@ impl Inner {
         }
         for head in batch.heads {
             for (destination, selector) in self.destinations.clone() {
-                let chosen = batch.chosen.as_ref().and_then(|chosen| chosen.get(&destination));
-                let is_new = selector.is_none() || chosen.is_some_and(|uids| uids.contains(&head.subject.uid));
                 let key = (destination, head.subject.uid.clone());
+                let is_new = selector.is_none() || batch.chosen.contains(&key);
                 let known = self.lanes.get(&key).cloned();
                 let Some(mut lane) = known.or_else(|| is_new.then(|| Lane::opened(now))) else { continue };
                 lane.wake(now);

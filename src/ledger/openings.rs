@@ -1,22 +1,14 @@
-//! Which lanes there are: those of a destination that opens, and those of a stream that opens where a destination
-//! hears of some streams only.
+//! Opening a destination: which streams it hears of, and where each of its lanes begins.
 //!
 //! Compiled once in each of the SQL stores, with its `Connection`.
-
-use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use sqlx::{query, query_as};
 
-use super::{Connection, lane_lock, listed};
+use super::{Connection, listed};
 use crate::{
-    domain::{DestinationId, Selector, Tables, Timestamp, Uid},
-    ledger::{
-        fault::failed,
-        records,
-        store::StoreError,
-        types::{Head, Opening},
-    },
+    domain::{DestinationId, Selector, Tables, Timestamp},
+    ledger::{fault::failed, records, store::StoreError, types::Opening},
 };
 
 fn json(list: &(impl Serialize + ?Sized)) -> String {
@@ -100,48 +92,4 @@ pub(super) async fn selectors(connection: &mut Connection) -> Result<Vec<(Destin
             .await
             .map_err(failed("reading which streams destinations hear of"))?;
     records::selectors(records)
-}
-
-/// Makes the lanes of new streams to those destinations, and wakes those that had nothing to do.
-///
-/// They are locked first, whether they wake or not, for the reason that an append locks all others.
-pub(super) async fn wake(
-    connection: &mut Connection,
-    chosen: &BTreeMap<DestinationId, BTreeSet<Uid>>,
-    heads: &[Head],
-    now: Timestamp,
-) -> Result<(), sqlx::Error> {
-    let moved = json(&heads.iter().map(|head| &head.subject.uid).collect::<Vec<_>>());
-    for (destination, uids) in chosen {
-        query(concat!(
-            "INSERT INTO lane (destination, uid, acked, phase, due_at) SELECT $1, uid, 0, 1, $3 FROM resource \
-             WHERE uid IN ",
-            listed!("$2"),
-            " ORDER BY uid ON CONFLICT DO NOTHING"
-        ))
-        .bind(destination.as_str())
-        .bind(json(uids))
-        .bind(now.as_micros())
-        .execute(&mut *connection)
-        .await?;
-    }
-    query(concat!(
-        "SELECT 1 FROM lane WHERE destination IN (SELECT id FROM destination WHERE selector IS NOT NULL) AND uid IN ",
-        listed!("$1"),
-        " ORDER BY destination, uid",
-        lane_lock!()
-    ))
-    .bind(moved.as_str())
-    .execute(&mut *connection)
-    .await?;
-    query(concat!(
-        "UPDATE lane SET phase = 1, due_at = $2 WHERE phase = 0 \
-         AND destination IN (SELECT id FROM destination WHERE selector IS NOT NULL) AND uid IN ",
-        listed!("$1")
-    ))
-    .bind(moved)
-    .bind(now.as_micros())
-    .execute(connection)
-    .await
-    .map(drop)
 }

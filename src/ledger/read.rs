@@ -18,8 +18,7 @@ use crate::{
     },
 };
 
-pub(super) const INSTALLATION: &str = "SELECT id, cluster_uid, era, \
-     EXISTS (SELECT 1 FROM destination WHERE selector IS NOT NULL) AS selective FROM installation";
+pub(super) const INSTALLATION: &str = "SELECT id, cluster_uid, era FROM installation";
 
 pub(super) async fn installation(pool: &Pool) -> Result<Option<Installation>, StoreError> {
     let stored = query_as::<_, InstallationRecord>(INSTALLATION).fetch_optional(pool).await;

@@ -184,7 +184,48 @@ impl TryFrom<RowRecord> for Row {
     }
 }
 
-/// A shard's row and the installation that it is numbered for, read together under the shard's lock.
+/// A shard's row and the installation that it is numbered for, read together.
+#[derive(FromRow)]
+pub(super) struct StandingRecord {
+    shard_id: i64,
+    shard_epoch: i64,
+    holder: Option<String>,
+    head: i64,
+    pub(super) revision: i64,
+    shard_recorded_at: Option<i64>,
+    installation_id: String,
+    cluster_uid: String,
+    installation_era: i64,
+    selectors: Option<String>,
+}
+
+impl StandingRecord {
+    /// Which streams those destinations hear of that do not hear of all.
+    pub(super) fn selectors(&self) -> Result<Vec<(DestinationId, Selector)>, StoreError> {
+        let text = self.selectors.as_deref().unwrap_or("[]");
+        selectors(serde_json::from_str(text).map_err(|why| corrupt(format!("the selectors: {why}")))?)
+    }
+}
+
+impl From<StandingRecord> for (ShardRow, Installation) {
+    fn from(record: StandingRecord) -> Self {
+        let shard = ShardRecord {
+            id: record.shard_id,
+            epoch: record.shard_epoch,
+            holder: record.holder,
+            head: record.head,
+            recorded_at: record.shard_recorded_at,
+        };
+        let installation = InstallationRecord {
+            id: record.installation_id,
+            cluster_uid: record.cluster_uid,
+            era: record.installation_era,
+        };
+        (shard.into(), installation.into())
+    }
+}
+
+/// A shard's row.
 #[derive(FromRow)]
 pub(super) struct ShardRecord {
     id: i64,
@@ -211,8 +252,6 @@ pub(super) struct InstallationRecord {
     id: String,
     cluster_uid: String,
     era: i64,
-    /// Whether any destination hears of some streams only.
-    pub(super) selective: bool,
 }
 
 impl From<InstallationRecord> for Installation {

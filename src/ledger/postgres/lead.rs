@@ -24,8 +24,8 @@ pub(super) async fn installation(pool: &PgPool, proposed: &Installation) -> Resu
 }
 
 /// Read in the appender's transaction, which holds the shard's lock.
-pub(super) async fn installation_of(connection: &mut PgConnection) -> Result<Option<InstallationRecord>, sqlx::Error> {
-    query_as::<_, InstallationRecord>(INSTALLATION).fetch_optional(connection).await
+pub(super) async fn installation_of(connection: &mut PgConnection) -> Result<Option<Installation>, sqlx::Error> {
+    Ok(query_as::<_, InstallationRecord>(INSTALLATION).fetch_optional(connection).await?.map(Into::into))
 }
 
 const TAKE_OVER: &str = "INSERT INTO shard (id, epoch, holder) VALUES ($1, 1, $2) \

@@ -17,6 +17,7 @@ mod partitions;
 #[path = "../read.rs"]
 mod read;
 mod retention;
+mod write;
 
 use std::{str::FromStr, time::Duration};
 
@@ -88,8 +89,10 @@ async fn clock(connection: &mut Connection, _: Timestamp) -> Result<Timestamp, s
 #[derive(Debug)]
 pub struct PostgresStore {
     tables: Tables,
-    // A process that is stopped in mid-transaction must hold neither the shard nor a lane: sessions end themselves.
+    // Statements that always find their few rows by an index: they are planned once, and never compiled.
     appending: PgPool,
+    // A process that is stopped in mid-transaction must not hold its lanes: sessions end themselves.
+    //
     // Losing the newest claims and acks in a server's crash means sending again, which receivers must bear anyway. So
     // they need not wait for the disk.
     delivering: PgPool,
@@ -123,7 +126,8 @@ impl PostgresStore {
                 4,
                 2,
                 "SET idle_in_transaction_session_timeout = '1s'; SET statement_timeout = '2s'; \
-                 SET synchronous_commit = on",
+                 SET synchronous_commit = on; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; \
+                 SET jit = off",
             ),
             delivering: pool(
                 "deliver",
