@@ -15,6 +15,10 @@ mod deliver;
 mod histories;
 #[path = "ledger/lab.rs"]
 mod lab;
+#[path = "ledger/mend.rs"]
+mod mend;
+#[path = "ledger/openings.rs"]
+mod openings;
 #[path = "ledger/postgres.rs"]
 mod postgres;
 #[path = "ledger/retention.rs"]
@@ -67,6 +71,20 @@ on_every_store! {
     deliver::a_closed_destination_owes_nothing
     deliver::a_claim_never_misses_the_row_that_woke_it
     deliver::competing_relays_deliver_everything_in_order
+    openings::now_begins_with_a_snapshot_of_every_open_stream
+    openings::a_time_begins_with_how_things_stood_then
+    openings::a_receiver_that_knows_nothing_is_taken_back_no_further_than_the_beginning
+    openings::a_destination_that_is_opened_again_goes_on
+    openings::a_selector_decides_which_streams_get_lanes_when_they_open
+    openings::a_lane_that_goes_back_behind_what_was_removed_begins_anew_with_a_snapshot
+    openings::a_stream_whose_object_ended_before_is_not_told_to_a_new_destination
+    mend::a_lane_that_is_retried_goes_on_where_it_was
+    mend::a_void_goes_in_the_place_of_its_row_and_the_chain_goes_on
+    mend::what_cannot_be_done_is_refused_and_leaves_nothing
+    mend::an_amendment_waits_for_the_leader_and_is_done_once
+    mend::an_amendment_of_what_is_over_leaves_it_over
+    mend::a_lane_that_begins_with_a_snapshot_begins_later_when_that_is_voided
+    mend::what_is_not_known_to_have_arrived_is_remembered_since_it_was_first_sent
     appender::waiting_writers_share_transactions
     appender::a_lost_answer_is_resolved_by_reading
     appender::a_takeover_ends_the_appender

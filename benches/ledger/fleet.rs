@@ -2,7 +2,7 @@
 
 use trueup::{
     domain::{
-        Billable, Deadline, Effective, Kind, Random, SeededRandom, Sequence, State, StateRow, Table, Tables,
+        Billable, Deadline, Effective, Kind, Labels, Random, SeededRandom, Sequence, State, StateRow, Table, Tables,
         TenantName, Timestamp, Uid,
     },
     ledger::{Draft, Outcome, Subject},
@@ -49,6 +49,8 @@ impl Stream {
             effective: Effective::observed(now, now),
             billable: Billable { replicas: 3, cpu_millicores: 1_500, memory_bytes: 3 << 30, storage_bytes: 10 << 30 },
             evidence: None,
+            amends: None,
+            labels: Labels::default(),
         };
         self.sequence += 1;
         draft

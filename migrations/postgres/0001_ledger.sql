@@ -136,22 +136,31 @@ CREATE TABLE evidence (
 );
 
 -- Where events go.
+--
+-- selector: which streams it hears of, as JSON; null for all of them. One that had a selector once keeps one, so that it
+-- stays known that streams may have no lane to it.
 CREATE TABLE destination (
     id        TEXT COLLATE "C" PRIMARY KEY,
-    opened_at BIGINT NOT NULL
+    opened_at BIGINT NOT NULL,
+    selector  TEXT
 );
 
 -- How far one destination is in one stream. The stream's head is not repeated here: an append then changes a lane only
 -- when it wakes it, and locks it otherwise.
 --
--- phase: 0 idle (all acknowledged), 1 ready since due_at, 2 waiting until due_at, 3 held until due_at, 4 parked.
+-- phase: 0 idle (all acknowledged), 1 ready since due_at, 2 waiting until due_at, 3 held until due_at, 4 parked since
+-- due_at. first: the place where it begins; if that is not 1, with a snapshot. held_at: when the last holder took it.
+-- doubt_since: when its next row was first sent without anybody knowing what became of that.
 CREATE TABLE lane (
     destination TEXT COLLATE "C" NOT NULL,
     uid         TEXT COLLATE "C" NOT NULL,
     acked       BIGINT   NOT NULL,
+    first       BIGINT   NOT NULL DEFAULT 1,
     phase       SMALLINT NOT NULL CHECK (phase BETWEEN 0 AND 4),
     due_at      BIGINT   NOT NULL,
     token       TEXT,
+    held_at     BIGINT,
+    doubt_since BIGINT,
     attempts    INTEGER  NOT NULL DEFAULT 0,
     rewinds     INTEGER  NOT NULL DEFAULT 0,
     park_reason TEXT,
@@ -161,3 +170,47 @@ CREATE TABLE lane (
 
 -- What can be claimed, in the order in which it is. Idle and parked lanes are not in it, however many there are.
 CREATE INDEX lane_due ON lane (destination, phase, due_at) WHERE phase BETWEEN 1 AND 3;
+
+-- What one destination is sent in the place of a row that it is not sent. Insert-only, like the rows.
+CREATE TABLE voided (
+    destination TEXT COLLATE "C" NOT NULL,
+    uid         TEXT COLLATE "C" NOT NULL,
+    sequence    BIGINT NOT NULL,
+    event_id    TEXT   NOT NULL,
+    recorded_at BIGINT NOT NULL,
+    body        BYTEA  NOT NULL,
+    PRIMARY KEY (destination, uid, sequence)
+);
+
+-- What people did to lanes, and why. Insert-only.
+CREATE TABLE intervention (
+    id          BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    recorded_at BIGINT NOT NULL,
+    who         TEXT   NOT NULL,
+    action      TEXT   NOT NULL,
+    destination TEXT COLLATE "C" NOT NULL,
+    uid         TEXT COLLATE "C" NOT NULL,
+    sequence    BIGINT NOT NULL,
+    park_reason TEXT,
+    last_error  TEXT,
+    reason      TEXT   NOT NULL
+);
+
+-- Those that ask the leader for a row, and what came of it. Insert-only; what is not here is still to be done.
+CREATE TABLE amendment (
+    intervention BIGINT PRIMARY KEY,
+    recorded_at  BIGINT NOT NULL,
+    outcome      TEXT   NOT NULL
+);
+CREATE INDEX intervention_amends ON intervention (id) WHERE action = 'amend';
+
+CREATE FUNCTION is_insert_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% is insert-only: % refused', TG_TABLE_NAME, TG_OP;
+END $$;
+CREATE TRIGGER voided_is_insert_only BEFORE UPDATE OR DELETE ON voided
+    FOR EACH ROW EXECUTE FUNCTION is_insert_only();
+CREATE TRIGGER intervention_is_insert_only BEFORE UPDATE OR DELETE ON intervention
+    FOR EACH ROW EXECUTE FUNCTION is_insert_only();
+CREATE TRIGGER amendment_is_insert_only BEFORE UPDATE OR DELETE ON amendment
+    FOR EACH ROW EXECUTE FUNCTION is_insert_only();

@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use super::{
     invariants::{self, Violation, Walked},
     store::{Store, StoreError},
-    types::{Head, Installation, LaneView, PrunedRow, Row, RowQuery},
+    types::{Head, Installation, LaneView, PrunedRow, Row, RowQuery, Voided},
 };
 use crate::domain::{DestinationId, Position, Sequence, Shard, Tables, Uid};
 
@@ -53,6 +53,7 @@ pub async fn audit(store: &dyn Store, tables: Tables) -> Result<Report, StoreErr
     let auditor = Auditor { store, tables, installation };
     auditor.shards(&mut report).await?;
     auditor.streams(&mut report).await?;
+    auditor.voids(&mut report).await?;
     Ok(report)
 }
 
@@ -109,6 +110,25 @@ impl Auditor<'_> {
         };
         invariants::shard_head(&shard, newest.as_ref(), found);
         Ok(())
+    }
+
+    /// What goes in the place of rows, each against its row.
+    async fn voids(&self, report: &mut Report) -> Result<(), StoreError> {
+        let mut last: Option<Voided> = None;
+        loop {
+            let after = last.as_ref().map(|voided| (&voided.destination, &voided.uid, voided.sequence));
+            let page = self.store.voids(after, PAGE).await?;
+            for voided in &page {
+                let mut found = Vec::new();
+                let row = self.store.row(&voided.uid, voided.sequence).await?;
+                invariants::voided(voided, row.as_ref(), &mut found);
+                report.add(found);
+            }
+            match page.into_iter().next_back() {
+                Some(voided) => last = Some(voided),
+                None => return Ok(()),
+            }
+        }
     }
 
     /// Every stream: its rows in order, its head, and its lanes.
@@ -248,7 +268,7 @@ impl Auditor<'_> {
                 let mut found = Vec::new();
                 invariants::lane(lane, &mut found);
                 report.add(found);
-                report.deliveries += u64::try_from(lane.acked.get()).unwrap_or(0);
+                report.deliveries += lane.delivered();
                 let mut without = VecDeque::new();
                 while let Some(uid) = wanted.pop_front_if(|uid| **uid <= lane.uid) {
                     if *uid != lane.uid {
@@ -262,14 +282,17 @@ impl Auditor<'_> {
         Ok(())
     }
 
-    /// Streams without a lane, unless the destination was closed meanwhile.
+    /// Streams without a lane, unless the destination hears of some only, or was closed meanwhile.
     async fn laneless(
         &self,
         destination: &DestinationId,
         uids: VecDeque<&Uid>,
         report: &mut Report,
     ) -> Result<(), StoreError> {
-        if !uids.is_empty() && self.store.destinations().await?.contains(destination) {
+        if uids.is_empty() || self.store.selectors().await?.iter().any(|(selective, _)| selective == destination) {
+            return Ok(());
+        }
+        if self.store.destinations().await?.contains(destination) {
             report.add(uids.into_iter().map(|uid| invariants::no_lane(destination, uid)).collect());
         }
         Ok(())

@@ -6,9 +6,9 @@ use std::fmt;
 
 use super::{
     lanes::ROW_MISSING,
-    types::{Head, Installation, LaneState, LaneView, PrunedRow, Row, ShardRow},
+    types::{Head, Installation, LaneState, LaneView, PrunedRow, Row, ShardRow, Voided},
 };
-use crate::domain::{DestinationId, Event, EventId, Hash, Position, Sequence, Shard, State, Tables, Uid};
+use crate::domain::{DestinationId, Event, EventId, Hash, Message, Position, Sequence, Shard, State, Tables, Uid};
 
 /// A rule that every ledger keeps.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -29,11 +29,11 @@ pub enum Invariant {
     Head,
     /// No lane is ahead of its stream, and a parked one says why.
     Lanes,
-    /// Every stream has a lane to every open destination.
+    /// Every stream has a lane to every open destination that hears of all.
     Destinations,
     /// An object's status is nowhere ahead of the ledger, says the same, and reaches its newest row.
     StatusNeverLeads,
-    /// A receiver applied every row once, in order, and knows nothing else.
+    /// A receiver applied every row once, or its void, in order, and knows nothing else.
     Delivered,
 }
 
@@ -190,7 +190,10 @@ pub fn in_stream(
         findings.same(Invariant::Legal, "from", &row.from, &state);
     }
     let kind = head.subject.kind;
-    findings.require(Invariant::Legal, tables.of(kind).allows(row.from.as_ref(), &row.to), || {
+    // An amendment states anew what holds, be that over.
+    let amends = || Event::verify(&row.body).is_ok_and(|event| event.data.amends.is_some_and(|k| k < row.sequence));
+    let legal = tables.of(kind).allows(row.from.as_ref(), &row.to) || (row.from.as_ref() == Some(&row.to) && amends());
+    findings.require(Invariant::Legal, legal, || {
         let from = row.from.as_ref().map_or("the beginning", State::as_str);
         (format!("{from} -> {}", row.to), format!("a pair that the table of {kind} allows"))
     });
@@ -322,8 +325,10 @@ pub fn head(tables: Tables, head: &Head, walked: Option<&Walked>, into: &mut Vec
 /// One lane by itself.
 pub fn lane(lane: &LaneView, into: &mut Vec<Violation>) {
     let mut findings = Findings { place: Place::Lane(lane.destination.clone(), lane.uid.clone()), into };
-    findings.require(Invariant::Lanes, lane.acked <= lane.head && lane.acked.get() >= 0, || {
-        (format!("{} acknowledged", lane.acked), format!("between 0 and {}, the stream's newest", lane.head))
+    let before = Sequence::new(lane.first.get() - 1);
+    findings.require(Invariant::Lanes, lane.acked <= lane.head && lane.acked >= before && before.get() >= 0, || {
+        let newest = format!("{}, the stream's newest", lane.head);
+        (format!("{} acknowledged", lane.acked), format!("between {before}, where it begins, and {newest}"))
     });
     findings.require(Invariant::Lanes, lane.acked >= lane.head || lane.oldest_undelivered.is_some(), || {
         (ROW_MISSING.to_owned(), format!("a row at sequence {}", lane.acked.next()))
@@ -337,13 +342,30 @@ pub fn lane(lane: &LaneView, into: &mut Vec<Violation>) {
     });
 }
 
+/// What goes in the place of a row, against the row; `None` if that was pruned.
+pub fn voided(voided: &Voided, row: Option<&Row>, into: &mut Vec<Violation>) {
+    let mut findings = Findings { place: Place::Stream(voided.uid.clone(), voided.sequence), into };
+    let is = Invariant::Delivered;
+    let Ok(Message::Void(void)) = Message::read(&voided.body) else {
+        return findings.require(is, false, || ("a void that cannot be read".to_owned(), "a void event".to_owned()));
+    };
+    findings.same(is, "id of the void", &void.id, &voided.event_id);
+    findings.same(is, "uid of the void", &void.data.uid, &voided.uid);
+    findings.same(is, "sequence of the void", &void.data.sequence, &voided.sequence);
+    if let Some(row) = row {
+        findings.same(is, "id of the voided event", &void.data.event_id, &row.event_id);
+        findings.same(is, "hash of the void", &void.data.hash, &row.hash);
+        findings.same(is, "prevHash of the void", &void.data.prev_hash, &row.prev_hash);
+    }
+}
+
 /// A stream that has no lane to an open destination.
 pub fn no_lane(destination: &DestinationId, uid: &Uid) -> Violation {
     Violation {
         invariant: Invariant::Destinations,
         place: Place::Lane(destination.clone(), uid.clone()),
         found: "no lane".to_owned(),
-        expected: "a lane of every stream to every open destination".to_owned(),
+        expected: "a lane of every stream to every open destination that hears of all".to_owned(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The ledger in memory: for tests and the simulator. Deterministic, and gone with the process.
 
+mod mend;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -10,14 +12,15 @@ use async_trait::async_trait;
 
 use super::{
     batch::{self, Standing},
+    interventions::{Intervention, Refusal, Request},
     lanes::{self, HeldLane, Lane, LaneKey, Phase},
     store::{AppendError, Counts, Store, StoreError},
     types::{
-        Claim, ClaimRequest, Draft, Head, Installation, LaneView, OutboxRow, Outcome, PruneReport, PruneStep,
-        PrunedRow, Row, RowQuery, Settlement, ShardRow,
+        Claim, ClaimRequest, Draft, Head, Installation, LaneView, Opening, Outcome, PruneReport, PruneStep, PrunedRow,
+        Row, RowQuery, Settlement, ShardRow, Voided,
     },
 };
-use crate::domain::{DestinationId, Epoch, Position, Sequence, Shard, Tables, Timestamp, Token, Uid};
+use crate::domain::{DestinationId, Epoch, Position, Selector, Sequence, Shard, Tables, Timestamp, Token, Uid};
 
 /// A ledger without a database.
 #[derive(Debug)]
@@ -36,10 +39,13 @@ struct Inner {
     streams: HashMap<Uid, BTreeMap<Sequence, (Shard, Position)>>,
     pruned: BTreeMap<Uid, PrunedRow>,
     pruned_until: BTreeMap<Shard, Position>,
-    destinations: BTreeSet<DestinationId>,
+    // With what they hear of, if that was ever not everything.
+    destinations: BTreeMap<DestinationId, Option<Selector>>,
     lanes: BTreeMap<LaneKey, Lane>,
     // Lanes that time or a claim can move, in the order in which they are claimed.
     due: BTreeSet<(DestinationId, Phase, Timestamp, Uid)>,
+    voids: BTreeMap<(DestinationId, Uid, Sequence), Voided>,
+    interventions: Vec<Intervention>,
 }
 
 impl MemoryStore {
@@ -67,7 +73,7 @@ impl Inner {
         let owed = |destination: &DestinationId| {
             self.lanes.get(&(destination.clone(), uid.clone())).is_some_and(|lane| lane.acked < sequence)
         };
-        sequence >= self.head_of(uid) || self.destinations.iter().any(owed)
+        sequence >= self.head_of(uid) || self.destinations.keys().any(owed)
     }
 
     fn remove_through(&mut self, uid: &Uid, sequence: Sequence) {
@@ -114,9 +120,11 @@ impl Inner {
             self.rows.insert((row.shard, row.position), row);
         }
         for head in batch.heads {
-            for destination in self.destinations.clone() {
+            for (destination, selector) in self.destinations.clone() {
                 let key = (destination, head.subject.uid.clone());
-                let mut lane = self.lanes.get(&key).cloned().unwrap_or_else(|| Lane::opened(now));
+                let is_new = selector.is_none() || batch.chosen.contains(&key);
+                let known = self.lanes.get(&key).cloned();
+                let Some(mut lane) = known.or_else(|| is_new.then(|| Lane::opened(now))) else { continue };
                 lane.wake(now);
                 self.set_lane(&key, lane);
             }
@@ -131,13 +139,14 @@ impl Inner {
             destination: destination.clone(),
             uid: uid.clone(),
             acked: lane.acked,
+            first: lane.first,
             head: self.head_of(uid),
             state: lane.phase.shown(),
             park_reason: lane.park_reason.clone(),
             attempts: lane.attempts,
             next_at: lane.due_at,
             last_error: lane.last_error.clone(),
-            oldest_undelivered: self.row(uid, lane.acked.next()).map(|row| row.recorded_at),
+            oldest_undelivered: self.sent(destination, uid, lane.acked.next()).map(|row| row.recorded_at),
         }
     }
 }
@@ -211,7 +220,9 @@ impl Store for MemoryStore {
             .into_iter()
             .filter_map(|uid| Some((uid.clone(), inner.heads.get(&uid)?.clone())))
             .collect();
-        let standing = Standing { shard: inner.shard(shard), installation, heads };
+        let hears = |(id, selector): (&DestinationId, &Option<_>)| Some((id.clone(), selector.clone()?));
+        let selectors = inner.destinations.iter().filter_map(hears).collect();
+        let standing = Standing { shard: inner.shard(shard), installation, heads, selectors };
         let batch = batch::decide(self.tables, standing, epoch, now, drafts)?;
         Ok(inner.write(batch, now))
     }
@@ -278,20 +289,17 @@ impl Store for MemoryStore {
         Ok(self.lock().pruned_until.get(&shard).copied().unwrap_or_default())
     }
 
-    async fn open_destination(&self, destination: &DestinationId, now: Timestamp) -> Result<bool, StoreError> {
-        let mut inner = self.lock();
-        let new = inner.destinations.insert(destination.clone());
-        for uid in inner.heads.keys().cloned().collect::<Vec<_>>() {
-            let key = (destination.clone(), uid);
-            if !inner.lanes.contains_key(&key) {
-                inner.set_lane(&key, Lane::opened(now));
-            }
-        }
-        Ok(new)
+    async fn open(&self, opening: &Opening, now: Timestamp) -> Result<bool, StoreError> {
+        Ok(self.lock().open(self.tables, opening, now))
+    }
+
+    async fn selectors(&self) -> Result<Vec<(DestinationId, Selector)>, StoreError> {
+        let inner = self.lock();
+        Ok(inner.destinations.iter().filter_map(|(id, selector)| Some((id.clone(), selector.clone()?))).collect())
     }
 
     async fn destinations(&self) -> Result<Vec<DestinationId>, StoreError> {
-        Ok(self.lock().destinations.iter().cloned().collect())
+        Ok(self.lock().destinations.keys().cloned().collect())
     }
 
     async fn close_destination(&self, destination: &DestinationId) -> Result<u64, StoreError> {
@@ -317,19 +325,29 @@ impl Store for MemoryStore {
             let key = (destination.clone(), uid.clone());
             let Some(mut lane) = inner.lanes.get(&key).cloned() else { continue };
             let rows = (1..=i64::from(request.rows.max(1)))
-                .map_while(|n| inner.row(&uid, Sequence::new(lane.acked.get() + n)))
-                .map(OutboxRow::from)
+                .map_while(|n| inner.sent(destination, &uid, Sequence::new(lane.acked.get() + n)))
                 .collect();
             found.insert(uid.clone(), (inner.head_of(&uid), rows));
             lane.hold(token, *lease, now);
-            held.push(HeldLane { uid, acked: lane.acked, attempts: lane.attempts, rewinds: lane.rewinds });
+            held.push(HeldLane {
+                uid,
+                acked: lane.acked,
+                attempts: lane.attempts,
+                rewinds: lane.rewinds,
+                first: lane.first,
+                doubt: lane.doubt_since.map(|since| now.since(since)),
+            });
             inner.set_lane(&key, lane);
         }
         let (claims, missing) = lanes::claims(request, held, found);
         for uid in missing {
             let key = (destination.clone(), uid);
+            let removed = inner.pruned.get(&key.1).map(|row| row.sequence);
             if let Some(mut lane) = inner.lanes.get(&key).cloned() {
-                lane.park(lanes::ROW_MISSING);
+                match removed.filter(|removed| *removed > lane.acked) {
+                    Some(removed) => lane = Lane::beginning(removed.next(), inner.head_of(&key.1), now),
+                    None => lane.park(lanes::ROW_MISSING, now),
+                }
                 inner.set_lane(&key, lane);
             }
         }
@@ -350,6 +368,36 @@ impl Store for MemoryStore {
             inner.set_lane(&key, lane);
         }
         Ok(held)
+    }
+
+    async fn intervene(&self, request: &Request, now: Timestamp) -> Result<Result<(), Refusal>, StoreError> {
+        Ok(self.lock().intervene(request, now))
+    }
+
+    async fn interventions(&self, after: i64, limit: u32) -> Result<Vec<Intervention>, StoreError> {
+        let inner = self.lock();
+        let behind = inner.interventions.iter().filter(|made| made.id > after);
+        Ok(behind.take(count(limit)).cloned().collect())
+    }
+
+    async fn amendments_due(&self, limit: u32) -> Result<Vec<Intervention>, StoreError> {
+        Ok(self.lock().amendments_due().take(count(limit)).cloned().collect())
+    }
+
+    async fn conclude_amendment(&self, intervention: i64, outcome: &str, _: Timestamp) -> Result<(), StoreError> {
+        self.lock().conclude_amendment(intervention, outcome);
+        Ok(())
+    }
+
+    async fn voids(
+        &self,
+        after: Option<(&DestinationId, &Uid, Sequence)>,
+        limit: u32,
+    ) -> Result<Vec<Voided>, StoreError> {
+        let inner = self.lock();
+        let behind = |key: &(DestinationId, Uid, Sequence)| after.is_none_or(|after| (&key.0, &key.1, key.2) > after);
+        let wanted = inner.voids.iter().filter(|(key, _)| behind(key));
+        Ok(wanted.map(|(_, voided)| voided.clone()).take(count(limit)).collect())
     }
 
     async fn next_due(&self, destination: &DestinationId, now: Timestamp) -> Result<Option<Duration>, StoreError> {
@@ -379,7 +427,7 @@ impl Store for MemoryStore {
             ..Counts::default()
         };
         for ((_, uid), lane) in &inner.lanes {
-            counts.deliveries += as_u64(lane.acked.get());
+            counts.deliveries += as_u64(lane.acked.get() - lane.first.get() + 1);
             if lane.phase == Phase::Parked {
                 counts.parked += 1;
             } else {

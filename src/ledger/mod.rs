@@ -8,6 +8,7 @@ mod audit;
 pub mod batch;
 pub mod comparisons;
 mod fault;
+pub mod interventions;
 pub mod invariants;
 pub mod lanes;
 mod memory;
@@ -27,6 +28,6 @@ pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;
 pub use store::{AppendError, Counts, Store, StoreError};
 pub use types::{
-    Claim, ClaimRequest, Draft, Head, Installation, LaneState, LaneView, OutboxRow, Outcome, PruneReport, PruneStep,
-    PrunedRow, Row, RowQuery, Settlement, ShardRow, Subject, time_source_from,
+    Claim, ClaimRequest, Draft, Head, Installation, LaneState, LaneView, Opening, OutboxRow, Outcome, PruneReport,
+    PruneStep, PrunedRow, Row, RowQuery, Settlement, ShardRow, Start, Subject, Voided, time_source_from,
 };

@@ -104,6 +104,7 @@ impl Settler {
             let through = match settlement {
                 Settlement::Acked { through }
                 | Settlement::Retry { through, .. }
+                | Settlement::Doubt { through, .. }
                 | Settlement::Park { through, .. } => *through,
                 Settlement::Rewind { .. } => held.acked,
             };
@@ -113,7 +114,7 @@ impl Settler {
             more |= held.attempts > 0;
             more |= match settlement {
                 Settlement::Acked { through } => *through < head || signal != signal_now,
-                Settlement::Retry { .. } | Settlement::Rewind { .. } => true,
+                Settlement::Retry { .. } | Settlement::Doubt { .. } | Settlement::Rewind { .. } => true,
                 Settlement::Park { .. } => false,
             };
         }

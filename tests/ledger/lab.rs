@@ -11,8 +11,8 @@ use std::{
 use sqlx::{Connection, Executor, PgConnection, query};
 use trueup::{
     domain::{
-        Billable, Deadline, DestinationId, Effective, Epoch, Era, InstallationId, Kind, Position, Sequence, Shard,
-        State, StateRow, Table, Tables, TenantName, Timestamp, Token, Uid,
+        Billable, Deadline, DestinationId, Effective, Epoch, Era, InstallationId, Kind, Labels, Position, Sequence,
+        Shard, State, StateRow, Table, Tables, TenantName, Timestamp, Token, Uid,
     },
     ledger::{self, ClaimRequest, Draft, Installation, MemoryStore, Outcome, Store, Subject},
 };
@@ -157,7 +157,11 @@ impl Lab {
         self.micros.fetch_add(micros, Ordering::SeqCst);
         if let Place::Postgres(url) = &self.place {
             let mut connection = PgConnection::connect(url).await.unwrap();
-            query("UPDATE lane SET due_at = due_at - $1").bind(micros).execute(&mut connection).await.unwrap();
+            query("UPDATE lane SET due_at = due_at - $1, held_at = held_at - $1, doubt_since = doubt_since - $1")
+                .bind(micros)
+                .execute(&mut connection)
+                .await
+                .unwrap();
             connection.close().await.unwrap();
         }
     }
@@ -244,6 +248,8 @@ pub fn draft(uid: &str, after: i64, to: &'static str, now: Timestamp) -> Draft {
         effective: Effective::observed(now, now),
         billable: Billable { replicas: 2, cpu_millicores: 500, memory_bytes: 1 << 40, storage_bytes: 0 },
         evidence: None,
+        amends: None,
+        labels: Labels::default(),
     }
 }
 

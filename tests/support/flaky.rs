@@ -8,10 +8,11 @@ use std::{
 
 use async_trait::async_trait;
 use trueup::{
-    domain::{DestinationId, Epoch, Position, Sequence, Shard, Timestamp, Token, Uid},
+    domain::{DestinationId, Epoch, Position, Selector, Sequence, Shard, Timestamp, Token, Uid},
     ledger::{
-        AppendError, Claim, ClaimRequest, Counts, Draft, Head, Installation, LaneView, Outcome, PruneReport, PruneStep,
-        PrunedRow, Row, RowQuery, Settlement, ShardRow, Store, StoreError,
+        AppendError, Claim, ClaimRequest, Counts, Draft, Head, Installation, LaneView, Opening, Outcome, PruneReport,
+        PruneStep, PrunedRow, Row, RowQuery, Settlement, ShardRow, Store, StoreError, Voided,
+        interventions::{Intervention, Refusal, Request},
     },
 };
 
@@ -123,8 +124,36 @@ impl Store for Flaky {
         self.inner.pruned_until(shard).await
     }
 
-    async fn open_destination(&self, destination: &DestinationId, now: Timestamp) -> Result<bool, StoreError> {
-        self.inner.open_destination(destination, now).await
+    async fn open(&self, opening: &Opening, now: Timestamp) -> Result<bool, StoreError> {
+        self.inner.open(opening, now).await
+    }
+
+    async fn selectors(&self) -> Result<Vec<(DestinationId, Selector)>, StoreError> {
+        self.inner.selectors().await
+    }
+
+    async fn intervene(&self, request: &Request, now: Timestamp) -> Result<Result<(), Refusal>, StoreError> {
+        self.inner.intervene(request, now).await
+    }
+
+    async fn interventions(&self, after: i64, limit: u32) -> Result<Vec<Intervention>, StoreError> {
+        self.inner.interventions(after, limit).await
+    }
+
+    async fn amendments_due(&self, limit: u32) -> Result<Vec<Intervention>, StoreError> {
+        self.inner.amendments_due(limit).await
+    }
+
+    async fn conclude_amendment(&self, intervention: i64, outcome: &str, now: Timestamp) -> Result<(), StoreError> {
+        self.inner.conclude_amendment(intervention, outcome, now).await
+    }
+
+    async fn voids(
+        &self,
+        after: Option<(&DestinationId, &Uid, Sequence)>,
+        limit: u32,
+    ) -> Result<Vec<Voided>, StoreError> {
+        self.inner.voids(after, limit).await
     }
 
     async fn destinations(&self) -> Result<Vec<DestinationId>, StoreError> {

@@ -48,8 +48,9 @@ pub(super) async fn append(
 const READ: &str = concat!(
     "SELECT s.*, i.*, ",
     head_columns!(),
-    " FROM (SELECT id AS shard_id, epoch AS shard_epoch, holder, head, revision, recorded_at AS shard_recorded_at FROM shard \
-        WHERE id = $1) s \
+    " FROM (SELECT id AS shard_id, epoch AS shard_epoch, holder, head, revision, recorded_at AS shard_recorded_at, \
+        (SELECT json_agg(json_build_array(id, selector))::text FROM destination WHERE selector IS NOT NULL) AS selectors \
+        FROM shard WHERE id = $1) s \
       CROSS JOIN (SELECT id AS installation_id, cluster_uid, era AS installation_era FROM installation WHERE one = 1) i \
       LEFT JOIN resource ON uid = ANY ($2)"
 );
@@ -68,6 +69,7 @@ async fn read(connection: &mut PgConnection, shard: Shard, drafts: &[Draft]) -> 
     };
     let record = StandingRecord::from_row(first).map_err(failed)?;
     let revision = record.revision;
+    let selectors = record.selectors().map_err(AppendError::NotCommitted)?;
     let (shard, installation) = record.into();
     let mut heads = HashMap::with_capacity(found.len());
     for row in &found {
@@ -78,7 +80,7 @@ async fn read(connection: &mut PgConnection, shard: Shard, drafts: &[Draft]) -> 
             heads.insert(head.subject.uid.clone(), head);
         }
     }
-    Ok((Standing { shard, installation, heads }, revision))
+    Ok((Standing { shard, installation, heads, selectors }, revision))
 }
 
 /// What stands where nobody ever led, or where nobody said yet whose ledger it is.
@@ -87,5 +89,5 @@ async fn unclaimed(connection: &mut PgConnection, shard: Shard) -> Result<Standi
         .await
         .map_err(not_committed(DOING))?
         .ok_or(AppendError::NotCommitted(StoreError::NoInstallation { doing: DOING }))?;
-    Ok(Standing { shard: ShardRow::unclaimed(shard), installation, heads: HashMap::new() })
+    Ok(Standing { shard: ShardRow::unclaimed(shard), installation, heads: HashMap::new(), selectors: vec![] })
 }

@@ -2,10 +2,10 @@
 
 use sqlx::{PgPool, Postgres, Transaction, query, query_scalar};
 
-use super::{server_now, transaction::begin};
+use super::{clock, openings, transaction::begin};
 use crate::{
-    domain::{DestinationId, Timestamp},
-    ledger::{fault::failed, store::StoreError},
+    domain::{DestinationId, Tables, Timestamp},
+    ledger::{fault::failed, store::StoreError, types::Opening},
 };
 
 /// Every append writes a row of `shard` first, so while this is held there is none: neither in a shard that exists
@@ -17,26 +17,13 @@ async fn lock_all_shards(pool: &PgPool) -> Result<Transaction<'static, Postgres>
     Ok(transaction)
 }
 
-pub(super) async fn open(pool: &PgPool, destination: &DestinationId, now: Timestamp) -> Result<bool, StoreError> {
+pub(super) async fn open(pool: &PgPool, tables: Tables, opening: &Opening, now: Timestamp) -> Result<bool, StoreError> {
     let failed = failed("opening a destination");
     let mut transaction = lock_all_shards(pool).await.map_err(failed)?;
-    let new = query("INSERT INTO destination (id, opened_at) VALUES ($1, $2) ON CONFLICT DO NOTHING")
-        .bind(destination.as_str())
-        .bind(now.as_micros())
-        .execute(&mut *transaction)
-        .await
-        .map_err(failed)?;
-    query(concat!(
-        "INSERT INTO lane (destination, uid, acked, phase, due_at) SELECT $1, uid, 0, 1, ",
-        server_now!(),
-        " FROM resource ORDER BY uid ON CONFLICT DO NOTHING"
-    ))
-    .bind(destination.as_str())
-    .execute(&mut *transaction)
-    .await
-    .map_err(failed)?;
+    let now = clock(&mut transaction, now).await.map_err(failed)?;
+    let new = openings::open(&mut transaction, tables, opening, now).await.map_err(failed)?;
     transaction.commit().await.map_err(failed)?;
-    Ok(new.rows_affected() == 1)
+    Ok(new)
 }
 
 pub(super) async fn close(pool: &PgPool, destination: &DestinationId) -> Result<u64, StoreError> {

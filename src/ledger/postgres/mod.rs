@@ -6,6 +6,12 @@ mod append;
 mod deliver;
 mod destinations;
 mod lead;
+#[allow(clippy::duplicate_mod, reason = "once for each database, see its first lines")]
+#[path = "../mend.rs"]
+mod mend;
+#[allow(clippy::duplicate_mod, reason = "once for each database, see its first lines")]
+#[path = "../openings.rs"]
+mod openings;
 mod partitions;
 #[allow(clippy::duplicate_mod, reason = "once for each database, see its first lines")]
 #[path = "../read.rs"]
@@ -18,23 +24,25 @@ use std::{str::FromStr, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{
-    AssertSqlSafe, Executor, PgPool,
+    AssertSqlSafe, Executor, PgConnection, PgPool,
     migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use self::partitions::Room;
+use self::{partitions::Room, transaction::begin};
 use super::{
     fault::{failed, not_committed},
+    interventions::{Intervention, Refusal, Request},
     store::{AppendError, Counts, Store, StoreError},
     types::{
-        Claim, ClaimRequest, Draft, Head, Installation, LaneView, Outcome, PruneReport, PruneStep, PrunedRow, Row,
-        RowQuery, Settlement, ShardRow,
+        Claim, ClaimRequest, Draft, Head, Installation, LaneView, Opening, Outcome, PruneReport, PruneStep, PrunedRow,
+        Row, RowQuery, Settlement, ShardRow, Voided,
     },
 };
-use crate::domain::{DestinationId, Epoch, Position, Sequence, Shard, Tables, Timestamp, Token, Uid};
+use crate::domain::{DestinationId, Epoch, Position, Selector, Sequence, Shard, Tables, Timestamp, Token, Uid};
 
 type Pool = PgPool;
+type Connection = PgConnection;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
@@ -51,6 +59,27 @@ macro_rules! server_now {
     };
 }
 use server_now;
+
+/// What a SELECT ends with that locks lanes.
+macro_rules! lane_lock {
+    () => {
+        " FOR NO KEY UPDATE"
+    };
+}
+use lane_lock;
+
+/// The texts of a parameter that is a list in JSON, in parentheses.
+macro_rules! listed {
+    ($parameter:literal) => {
+        concat!("(SELECT jsonb_array_elements_text(", $parameter, "::jsonb))")
+    };
+}
+use listed;
+
+/// The clock that counts: the server's.
+async fn clock(connection: &mut Connection, _: Timestamp) -> Result<Timestamp, sqlx::Error> {
+    sqlx::query_scalar(concat!("SELECT ", server_now!())).fetch_one(connection).await.map(Timestamp::from_micros)
+}
 
 /// A ledger on a PostgreSQL server.
 #[derive(Debug)]
@@ -182,8 +211,14 @@ impl Store for PostgresStore {
         read::pruned_until(&self.general, shard).await
     }
 
-    async fn open_destination(&self, destination: &DestinationId, now: Timestamp) -> Result<bool, StoreError> {
-        destinations::open(&self.general, destination, now).await
+    async fn open(&self, opening: &Opening, now: Timestamp) -> Result<bool, StoreError> {
+        destinations::open(&self.general, self.tables, opening, now).await
+    }
+
+    async fn selectors(&self) -> Result<Vec<(DestinationId, Selector)>, StoreError> {
+        let mut connection =
+            self.general.acquire().await.map_err(failed("reading which streams destinations hear of"))?;
+        openings::selectors(&mut connection).await
     }
 
     async fn destinations(&self) -> Result<Vec<DestinationId>, StoreError> {
@@ -204,6 +239,30 @@ impl Store for PostgresStore {
         _now: Timestamp,
     ) -> Result<Vec<bool>, StoreError> {
         deliver::settle(&self.delivering, claims).await
+    }
+
+    async fn intervene(&self, request: &Request, now: Timestamp) -> Result<Result<(), Refusal>, StoreError> {
+        mend::intervene(&self.general, request, now).await
+    }
+
+    async fn interventions(&self, after: i64, limit: u32) -> Result<Vec<Intervention>, StoreError> {
+        mend::interventions(&self.general, after, limit).await
+    }
+
+    async fn amendments_due(&self, limit: u32) -> Result<Vec<Intervention>, StoreError> {
+        mend::amendments_due(&self.general, limit).await
+    }
+
+    async fn conclude_amendment(&self, intervention: i64, outcome: &str, now: Timestamp) -> Result<(), StoreError> {
+        mend::conclude_amendment(&self.general, intervention, outcome, now).await
+    }
+
+    async fn voids(
+        &self,
+        after: Option<(&DestinationId, &Uid, Sequence)>,
+        limit: u32,
+    ) -> Result<Vec<Voided>, StoreError> {
+        mend::voids(&self.general, after, limit).await
     }
 
     async fn next_due(&self, destination: &DestinationId, _now: Timestamp) -> Result<Option<Duration>, StoreError> {

@@ -20,6 +20,8 @@ use crate::{
 /// written, but it is locked, and must be: whoever settles it at this moment has either read the head before us, and then
 /// waits here to be seen, or waits for us and reads the head after.
 ///
+/// A destination that does not hear of all streams gets no new lanes but those that were chosen for it.
+///
 /// Whoever opens or closes a destination moves every shard's row, so `destination` is as it was when the batch was decided.
 const WRITE: &str = concat!(
     "WITH mine AS (UPDATE shard SET head = $4, recorded_at = $5 \
@@ -43,6 +45,8 @@ const WRITE: &str = concat!(
      lanes AS (INSERT INTO lane (destination, uid, acked, phase, due_at) SELECT d.id, moved.uid, 0, 1, ",
     server_now!(),
     "  FROM mine CROSS JOIN destination d CROSS JOIN UNNEST ($9::text[]) AS moved (uid) \
+       WHERE d.selector IS NULL OR EXISTS (SELECT 1 FROM lane l WHERE l.destination = d.id AND l.uid = moved.uid) \
+         OR (d.id, moved.uid) IN (SELECT * FROM UNNEST ($53::text[], $54::text[])) \
        ORDER BY d.id, moved.uid COLLATE \"C\" \
        ON CONFLICT (destination, uid) DO UPDATE SET phase = 1, due_at = EXCLUDED.due_at WHERE lane.phase = 0) \
      INSERT INTO transition (shard, epoch, recorded_at, position, uid, sequence, event_id, from_state, to_state, reason, \
@@ -67,7 +71,7 @@ fn column<'a, T, U>(rows: &'a [T], of: impl Fn(&'a T) -> U) -> Vec<U> {
 
 /// Writes `batch` if the shard is still at `before` in the batch's epoch, and answers whether it was.
 pub(super) async fn write(connection: &mut PgConnection, before: Place, batch: &Batch) -> Result<bool, AppendError> {
-    let Batch { rows, heads, shard, .. } = batch;
+    let Batch { rows, heads, shard, chosen, .. } = batch;
     let said: Vec<(&Row, &str)> = rows.iter().filter_map(|row| Some((row, row.evidence.as_deref()?))).collect();
     let written = query(WRITE)
         .bind(shard.id.get())
@@ -122,6 +126,8 @@ pub(super) async fn write(connection: &mut PgConnection, before: Place, batch: &
         .bind(column(rows, |row| row.prev_hash.as_bytes().as_slice()))
         .bind(column(rows, |row| row.hash.as_bytes().as_slice()))
         .bind(before.revision)
+        .bind(column(chosen, |(destination, _)| destination.as_str()))
+        .bind(column(chosen, |(_, uid)| uid.as_str()))
         .execute(connection)
         .await
         .map_err(commit_failed(DOING))?;
