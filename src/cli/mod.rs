@@ -11,6 +11,7 @@ mod mover;
 mod outbox;
 mod reading;
 pub mod receiver;
+mod state;
 mod table;
 mod text;
 mod watch;
@@ -53,6 +54,8 @@ pub enum Command {
     Receiver(receiver::Args),
     /// Show what happened to a resource.
     History(history::Args),
+    /// Show what everything's state was at a moment in the past.
+    State(state::Args),
     /// Check that every invariant holds.
     Audit(audit::Args),
     /// Show what billing was sent, what waits, and what is parked.
@@ -83,6 +86,7 @@ impl Cli {
                 receiver::run(args, stop).await.map_err(|error| Failure::new(&error, error.exit_code()))?;
             }
             Command::History(args) => history::run(args).await?,
+            Command::State(args) => state::run(args).await?,
             Command::Audit(args) => audit::run(args).await?,
             Command::Outbox(args) => outbox::run(args).await?,
             Command::Watch(args) => watch::run(args, stop).await?,

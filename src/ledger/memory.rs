@@ -11,13 +11,16 @@ use async_trait::async_trait;
 use super::{
     batch::{self, Standing},
     lanes::{self, HeldLane, Lane, LaneKey, Phase},
+    past::{Believed, Doubt, Held, PastQuery, PastState},
     store::{AppendError, Counts, Store, StoreError},
     types::{
         Claim, ClaimRequest, Draft, Head, Installation, LaneView, OutboxRow, Outcome, Row, RowQuery, Settlement,
-        ShardRow,
+        ShardRow, Subject,
     },
 };
-use crate::domain::{DestinationId, Epoch, Position, Sequence, Shard, Tables, Timestamp, Token, Uid};
+use crate::domain::{
+    DestinationId, Effective, Epoch, Position, Sequence, Shard, Tables, TimeSource, Timestamp, Token, Uid,
+};
 
 /// A ledger without a database.
 #[derive(Debug)]
@@ -104,6 +107,41 @@ impl Inner {
         }
         self.shards.insert(batch.shard.id, batch.shard);
         batch.outcomes
+    }
+
+    fn past(&self, head: &Head, query: &PastQuery) -> Option<PastState> {
+        let Subject { uid, kind, namespace, name, tenant, .. } = &head.subject;
+        let known_by = |as_of: Timestamp| {
+            let rows = self.streams.get(uid).into_iter().flatten().rev().filter_map(|place| self.rows.get(place));
+            rows.into_iter().find(|row| row.effective.at <= query.at && row.recorded_at <= as_of)
+        };
+        let gone = head.closed_at.is_some_and(|closed| closed <= query.at) && head.recorded_at <= query.then();
+        let row = known_by(query.as_of);
+        let kept = self.row(uid, Sequence::FIRST).is_some();
+        let wanted = head.opened_at <= query.at
+            && (row.is_some() || !kept)
+            && query.kind.is_none_or(|wanted| wanted == *kind)
+            && query.tenant.as_ref().is_none_or(|wanted| wanted == row.map_or(tenant, |row| &row.tenant))
+            && (query.ended || !gone);
+        let next = row.and_then(|row| self.row(uid, row.sequence.next())).filter(|next| {
+            let Effective { not_before, source, .. } = next.effective;
+            source == TimeSource::Inferred && not_before <= query.at && next.recorded_at <= query.as_of
+        });
+        wanted.then(|| PastState {
+            uid: uid.clone(),
+            kind: *kind,
+            namespace: namespace.clone(),
+            name: name.clone(),
+            held: row.map(|row| Held {
+                sequence: row.sequence,
+                state: row.to.clone(),
+                effective: row.effective,
+                recorded_at: row.recorded_at,
+                body: row.body.clone(),
+            }),
+            believed: known_by(query.then()).map(|row| Believed { sequence: row.sequence, state: row.to.clone() }),
+            doubt: next.map(|next| Doubt { state: next.to.clone(), effective: next.effective }),
+        })
     }
 
     fn view(&self, (destination, uid): &LaneKey, lane: &Lane) -> LaneView {
@@ -219,6 +257,13 @@ impl Store for MemoryStore {
         let behind = |row: &Row| after.is_none_or(|(uid, sequence)| (&row.uid, row.sequence) > (uid, sequence));
         let of = |uid: &Uid| inner.streams.get(uid).into_iter().flatten().filter_map(|place| inner.rows.get(place));
         Ok(inner.heads.keys().flat_map(of).filter(|row| behind(row)).take(count(limit)).cloned().collect())
+    }
+
+    async fn past(&self, query: &PastQuery) -> Result<Vec<PastState>, StoreError> {
+        let inner = self.lock();
+        let behind = |uid: &Uid| query.after.as_ref().is_none_or(|after| uid > after);
+        let wanted = inner.heads.values().filter(|head| behind(&head.subject.uid));
+        Ok(wanted.filter_map(|head| inner.past(head, query)).take(count(query.limit.max(1))).collect())
     }
 
     async fn row(&self, uid: &Uid, sequence: Sequence) -> Result<Option<Row>, StoreError> {

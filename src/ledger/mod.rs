@@ -12,6 +12,7 @@ pub mod invariants;
 pub mod lanes;
 mod memory;
 mod open;
+mod past;
 mod postgres;
 mod records;
 mod sqlite;
@@ -22,6 +23,7 @@ pub use appender::{Appender, AppenderError, AppenderLimits, AppenderStats, Stats
 pub use audit::{Report, audit};
 pub use memory::MemoryStore;
 pub use open::{open, open_existing};
+pub use past::{Believed, Doubt, Held, PastQuery, PastState};
 pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;
 pub use store::{AppendError, Counts, Store, StoreError};

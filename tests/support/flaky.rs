@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use trueup::{
     domain::{DestinationId, Epoch, Position, Sequence, Shard, Timestamp, Token, Uid},
     ledger::{
-        AppendError, Claim, ClaimRequest, Counts, Draft, Head, Installation, LaneView, Outcome, Row, RowQuery,
-        Settlement, ShardRow, Store, StoreError,
+        AppendError, Claim, ClaimRequest, Counts, Draft, Head, Installation, LaneView, Outcome, PastQuery, PastState,
+        Row, RowQuery, Settlement, ShardRow, Store, StoreError,
     },
 };
 
@@ -105,6 +105,10 @@ impl Store for Flaky {
 
     async fn stream_rows(&self, after: Option<(&Uid, Sequence)>, limit: u32) -> Result<Vec<Row>, StoreError> {
         self.inner.stream_rows(after, limit).await
+    }
+
+    async fn past(&self, query: &PastQuery) -> Result<Vec<PastState>, StoreError> {
+        self.inner.past(query).await
     }
 
     async fn row(&self, uid: &Uid, sequence: Sequence) -> Result<Option<Row>, StoreError> {
