@@ -11,16 +11,16 @@ use serde::{Deserialize, Serialize};
 
 use super::{Billable, EventId, Hash, Kind, Sequence, State, TenantName, TimeSource, Timestamp, Uid};
 
-/// The envelope. Its field names are the wire's.
+/// The envelope around `D`. Its field names are the wire's.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Event {
-    /// The transition.
-    pub data: EventData,
+pub struct Envelope<D> {
+    /// What it says.
+    pub data: D,
     /// Always `application/json`.
     pub datacontenttype: String,
     /// Where the JSON Schema of `data` is published.
     pub dataschema: String,
-    /// `<uid>-<era>-<sequence>`; with `source`, unique for ever.
+    /// `<uid>-<era>-<sequence>`, with a suffix on what is no transition; with `source`, unique for ever.
     pub id: EventId,
     /// The UID: brokers keep the order within it.
     pub partitionkey: String,
@@ -36,10 +36,13 @@ pub struct Event {
     pub subject: String,
     /// When it happened.
     pub time: Timestamp,
-    /// `dev.trueup.<kind>.transition.v1`.
+    /// `dev.trueup.<kind>.transition.v1`, or the type of what stands in a transition's place.
     #[serde(rename = "type")]
     pub event_type: String,
 }
+
+/// A transition.
+pub type Event = Envelope<EventData>;
 
 /// The transition itself.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -47,6 +50,9 @@ pub struct Event {
 pub struct EventData {
     /// The tenant's billing account.
     pub account: String,
+    /// The place of an earlier event that was voided: this one states anew what holds. Absent on all others.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub amends: Option<Sequence>,
     /// What it costs from `effectiveAt` until the stream's next event.
     pub billable: Billable,
     /// When it happened; what billing counts from.
@@ -178,6 +184,7 @@ mod tests {
             data: EventData {
                 tenant: TenantName::new("acme"),
                 account: "acct-1".into(),
+                amends: None,
                 plan: "small".into(),
                 kind: Kind::Backup,
                 namespace: Some("acme-prod".into()),
@@ -216,6 +223,7 @@ mod tests {
         let mut tricky = event();
         tricky.data.message =
             (0..0x300).filter_map(char::from_u32).chain("\u{2028}\u{fffd}\u{1f600}".chars()).collect();
+        tricky.data.amends = Some(Sequence::new(7));
         tricky.data.account = "\"kind\":\\/".into();
         tricky.data.generation = 1 << 53;
         tricky.data.previous_uid = Some(Uid::new("before"));

@@ -214,6 +214,7 @@ fn event_of(
         data: EventData {
             tenant: subject.tenant.clone(),
             account: subject.account.clone(),
+            amends: draft.amends,
             plan: subject.plan.clone(),
             kind: subject.kind,
             namespace: subject.namespace.clone(),
@@ -280,7 +281,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        domain::{Deadline, Era, InstallationId, Kind, Shard, State, StateRow, Table, TenantName, TimeSource},
+        domain::{Deadline, Era, InstallationId, Kind, Labels, Shard, State, StateRow, Table, TenantName, TimeSource},
         ledger::types::Subject,
     };
 
@@ -316,6 +317,8 @@ mod tests {
             effective: Effective::observed(NOW, NOW),
             billable: Billable::ZERO,
             evidence: None,
+            amends: None,
+            labels: Labels::default(),
         }
     }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::domain::{
-    Billable, DestinationId, Effective, Epoch, Era, EventId, Hash, InstallationId, Kind, Position, Sequence, Shard,
-    State, TenantName, TimeSource, Timestamp, Token, Uid,
+    Billable, DestinationId, Effective, Epoch, Era, EventId, Hash, InstallationId, Kind, Labels, Position, Sequence,
+    Shard, State, TenantName, TimeSource, Timestamp, Token, Uid,
 };
 pub use crate::domain::{Head, Subject};
 
@@ -64,6 +64,10 @@ pub struct Draft {
     pub billable: Billable,
     /// Free text for people (the tail of a log, say). Kept beside the ledger, never sent.
     pub evidence: Option<String>,
+    /// The place of an earlier row that was voided for some receiver: this one states anew what holds.
+    pub amends: Option<Sequence>,
+    /// The labels of the tenant: they decide which destinations hear of a stream that this opens.
+    pub labels: Labels,
 }
 
 /// What became of a draft.

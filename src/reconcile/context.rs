@@ -8,7 +8,7 @@ use super::{looked::Looked, retries::Retries, written::Written};
 use crate::{
     api::{PodSecurity, TenantSpec, annotation, label},
     cluster::{Caches, Cluster, CustomKind, Events, OwnerKey},
-    domain::{Clock, TenantName},
+    domain::{Clock, Labels, TenantName},
     ledger::{Appender, Store},
     lifecycle::Membership,
     outbox::Relay,
@@ -48,6 +48,12 @@ pub struct Context {
 }
 
 impl Context {
+    /// The labels of the Tenant called `tenant`; none if it is gone.
+    pub(super) fn tenant_labels(&self, tenant: &TenantName) -> Labels {
+        let key = OwnerKey { kind: CustomKind::Tenant, namespace: None, name: tenant.as_str().to_owned() };
+        self.caches.get(&key).map(|tenant| tenant.labels().clone()).unwrap_or_default()
+    }
+
     /// The tenant that `namespace` belongs to: its label names a Tenant, and its mark is that Tenant's own.
     ///
     /// The label alone is not believed: whoever may label a namespace could otherwise have others pay.

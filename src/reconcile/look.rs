@@ -17,7 +17,7 @@ use super::{Context, context::spec_of};
 use crate::{
     api::{Condition, annotation},
     cluster::{ClusterError, CustomKind, OwnerKey},
-    domain::{Head, Kind, Timestamp, Uid},
+    domain::{Head, Kind, Labels, Timestamp, Uid},
     ledger::{AppenderError, Draft, Outcome, StoreError, Subject},
     lifecycle::{
         Child, ChildKind, FINALIZER, Finalizer, Membership, Object, ObjectKey, Plan, Transition, Verdict, reasons,
@@ -306,6 +306,8 @@ impl Look {
         generation: i64,
     ) -> Result<(), ReconcileError> {
         let Some(subject) = self.subject(kind, transition, head, member) else { return Ok(()) };
+        // Which destinations hear of a stream is settled when it opens.
+        let labels = if head.is_none() { self.context.tenant_labels(&subject.tenant) } else { Labels::default() };
         let draft = Draft {
             subject,
             after: head.map(|head| head.sequence),
@@ -316,6 +318,8 @@ impl Look {
             effective: transition.effective,
             billable: transition.billable,
             evidence: transition.evidence.clone(),
+            amends: None,
+            labels,
         };
         match self.context.appender.append(draft).await? {
             Outcome::Appended(new) => {

@@ -1,7 +1,8 @@
 //! The sink `webhook`: each event is one POST of a structured CloudEvent, signed after Standard Webhooks.
 //!
 //! Settings: `url` (or the secret `url`, if its path is a credential), `caBundle` (PEM; then the only CA that is
-//! trusted), `timeout` (default `10s`, for the whole exchange) and `connectTimeout` (default `3s`). Secret
+//! trusted), `timeout` (default `10s`, for the whole exchange), `connectTimeout` (default `3s`) and `shadow` (default
+//! false; then each message says in the header [`MODE`] that nobody is to be charged for it). Secret
 //! `signingKeys`: one or more keys apart by white space, the newest first.
 //!
 //! A 2xx acknowledges. 409 with `{"expectedSequence": k}` asks for the resource's events from `k` on, 410 for no
@@ -30,6 +31,11 @@ use crate::{
 /// The media type of one CloudEvent in structured JSON.
 pub const MEDIA_TYPE: &str = "application/cloudevents+json";
 
+/// The header of what is only a rehearsal: the event is true, but nobody is to be charged for it.
+pub const MODE: &str = "trueup-mode";
+/// The value of [`MODE`] that says so.
+pub const SHADOW: &str = "shadow";
+
 /// Its registration.
 pub(super) const TYPE: SinkType = SinkType { name: NAME, build };
 
@@ -48,6 +54,8 @@ struct Settings {
     timeout: jiff::SignedDuration,
     #[serde(default = "default_connect_timeout")]
     connect_timeout: jiff::SignedDuration,
+    #[serde(default)]
+    shadow: bool,
 }
 
 const fn default_timeout() -> jiff::SignedDuration {
@@ -68,6 +76,7 @@ struct Expectation {
 struct Webhook {
     endpoint: Endpoint,
     keys: SigningKeys,
+    shadow: bool,
     clock: Arc<dyn Clock>,
 }
 
@@ -100,7 +109,7 @@ fn build(config: &SinkConfig, clock: Arc<dyn Clock>) -> Result<Arc<dyn Sink>, Co
     let secret = |why: String| ConfigFault::Secret { sink_type: NAME, name: SIGNING_KEYS, why };
     let keys = config.secrets.get(SIGNING_KEYS).ok_or_else(|| secret("it is missing".to_owned()))?;
     let keys = SigningKeys::parse(keys).map_err(|fault| secret(fault.to_string()))?;
-    Ok(Arc::new(Webhook { endpoint, keys, clock }))
+    Ok(Arc::new(Webhook { endpoint, keys, shadow: settings.shadow, clock }))
 }
 
 #[async_trait]
@@ -142,8 +151,11 @@ impl Webhook {
 
     fn headers(&self, row: &OutboxRow, timestamp: i64) -> Result<HeaderMap, &'static str> {
         let id = row.event_id.as_str();
-        let mut headers = HeaderMap::with_capacity(4);
+        let mut headers = HeaderMap::with_capacity(5);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        if self.shadow {
+            headers.insert(HeaderName::from_static(MODE), HeaderValue::from_static(SHADOW));
+        }
         for (name, value) in [
             (signature::ID, id.to_owned()),
             (signature::TIMESTAMP, timestamp.to_string()),

@@ -11,7 +11,7 @@ use std::{
 use sqlx::{Connection, Executor, PgConnection, query};
 use trueup::{
     domain::{
-        Billable, Deadline, DestinationId, Effective, Epoch, Era, InstallationId, Kind, Sequence, Shard, State,
+        Billable, Deadline, DestinationId, Effective, Epoch, Era, InstallationId, Kind, Labels, Sequence, Shard, State,
         StateRow, Table, Tables, TenantName, Timestamp, Token, Uid,
     },
     ledger::{self, ClaimRequest, Draft, Installation, MemoryStore, Outcome, Store, Subject},
@@ -235,6 +235,8 @@ pub fn draft(uid: &str, after: i64, to: &'static str, now: Timestamp) -> Draft {
         effective: Effective::observed(now, now),
         billable: Billable { replicas: 2, cpu_millicores: 500, memory_bytes: 1 << 40, storage_bytes: 0 },
         evidence: None,
+        amends: None,
+        labels: Labels::default(),
     }
 }
 

@@ -20,8 +20,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use trueup::{
     domain::{
-        Billable, Clock, Deadline, DestinationId, Effective, Epoch, Era, InstallationId, Kind, SeededRandom, Shard,
-        State, StateRow, SystemClock, Table, Tables, TenantName, Timestamp, Uid,
+        Billable, Clock, Deadline, DestinationId, Effective, Epoch, Era, InstallationId, Kind, Labels, SeededRandom,
+        Shard, State, StateRow, SystemClock, Table, Tables, TenantName, Timestamp, Uid,
     },
     ledger::{self, Draft, Installation, LaneView, MemoryStore, Outcome, Row, RowQuery, Store, Subject},
     outbox::{Backoff, DeliveryMetrics, Destination, Limits, Parts, Relay},
@@ -147,6 +147,8 @@ impl Ledger {
             effective: Effective::observed(now, now),
             billable: Billable { replicas: u32::from(on), ..Billable::ZERO },
             evidence: None,
+            amends: None,
+            labels: Labels::default(),
         }
     }
 

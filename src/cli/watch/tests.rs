@@ -151,6 +151,9 @@ impl Actor {
             effective_at: at(60),
             applied_at: at(60).plus(Duration::from_millis(31)),
             applied: self.sequence,
+            stated: Sequence::new(self.sequence),
+            skipped: 0,
+            shadow: false,
         }
     }
 
