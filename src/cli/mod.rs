@@ -11,6 +11,7 @@ mod mover;
 mod outbox;
 mod reading;
 pub mod receiver;
+mod schemas;
 mod state;
 mod table;
 mod text;
@@ -48,6 +49,8 @@ pub enum Command {
     Controller(controller::Args),
     /// Print the custom resource definitions.
     Crds(crds::Args),
+    /// Print the JSON Schemas of what billing receives.
+    Schemas(schemas::Args),
     /// Store a dump, or remove one. Runs within a backup's Job.
     Mover(mover::MoverArgs),
     /// Run the reference billing receiver.
@@ -81,6 +84,7 @@ impl Cli {
         match self.command {
             Command::Controller(args) => controller::run(args, stop).await?,
             Command::Crds(args) => crds::run(&args)?,
+            Command::Schemas(args) => schemas::run(&args)?,
             Command::Mover(args) => return Ok(mover::run(args).await),
             Command::Receiver(args) => {
                 receiver::run(args, stop).await.map_err(|error| Failure::new(&error, error.exit_code()))?;

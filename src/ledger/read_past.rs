@@ -8,7 +8,7 @@ use sqlx::{FromRow, query_as};
 
 use super::Pool;
 use crate::{
-    domain::{Effective, Sequence, State, Timestamp, Uid},
+    domain::{Effective, Kind, Sequence, State, TenantName, Timestamp, Uid},
     ledger::{
         fault::failed,
         past::{Believed, Doubt, Held, PastQuery, PastState},
@@ -43,8 +43,8 @@ pub(super) async fn past(pool: &Pool, query: &PastQuery) -> Result<Vec<PastState
         .bind(query.as_of.as_micros())
         .bind(query.then().as_micros())
         .bind(query.after.as_ref().map_or("", Uid::as_str))
-        .bind(query.kind.map(|kind| kind.as_str()))
-        .bind(query.tenant.as_ref().map(|tenant| tenant.as_str()))
+        .bind(query.kind.map(Kind::as_str))
+        .bind(query.tenant.as_ref().map(TenantName::as_str))
         .bind(query.ended)
         .bind(i64::from(query.limit.max(1)))
         .fetch_all(pool)

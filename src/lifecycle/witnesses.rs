@@ -1,5 +1,7 @@
 //! Where the time of each transition comes from: the one table that the docs print and the property tests hold.
 
+use std::fmt::Write as _;
+
 use super::{Reason, reasons};
 use crate::domain::{Kind, TimeSource};
 
@@ -117,7 +119,8 @@ pub fn to_markdown() -> String {
             [one] => one.as_str(),
             _ => "all",
         };
-        text.push_str(&format!("| {kind} | `{}` | {} | {from} |\n", reason.word, witness.as_str()));
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "| {kind} | `{}` | {} | {from} |", reason.word, witness.as_str());
     }
     text
 }

@@ -1,6 +1,6 @@
 //! What was, and what was known of it.
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use trueup::{
     domain::{Effective, Kind, TenantName, Timestamp, Uid},
@@ -28,12 +28,12 @@ fn told(state: &PastState) -> String {
     match (believed, held) {
         (None, _) => text.push_str(", unknown then"),
         (Some(believed), Some(held)) if believed.sequence != held.sequence => {
-            text.push_str(&format!(", then taken for {} {}", believed.sequence, believed.state));
+            write!(text, ", then taken for {} {}", believed.sequence, believed.state).unwrap();
         }
         _ => {}
     }
     if let Some(doubt) = doubt {
-        text.push_str(&format!(", perhaps {}", doubt.state));
+        write!(text, ", perhaps {}", doubt.state).unwrap();
     }
     text
 }
