@@ -15,6 +15,10 @@ test:
 e2e:
 	@hack/e2e
 
+## make bench-ledger    how fast the ledger and the relay are beside bare SQL; BENCH="append lone" for parts of it
+bench-ledger:
+	@cargo bench --quiet --bench ledger -- $(BENCH)
+
 ## make build           the program, into target/debug
 build:
 	@cargo build
@@ -39,4 +43,4 @@ clean-clusters:
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
-.PHONY: demo test e2e build lint crds schemas clean-clusters help
+.PHONY: demo test e2e bench-ledger build lint crds schemas clean-clusters help

@@ -19,6 +19,8 @@ mod lab;
 mod past;
 #[path = "ledger/postgres.rs"]
 mod postgres;
+#[path = "ledger/retention.rs"]
+mod retention;
 #[path = "ledger/tamper.rs"]
 mod tamper;
 
@@ -55,6 +57,7 @@ on_every_store! {
     append::the_installation_is_written_once
     past::what_was_is_told_by_what_is_known_now_and_by_what_was_known_then
     past::what_had_ended_is_told_only_to_who_asks_or_if_it_was_not_known_to_have
+    past::a_time_whose_rows_are_gone_is_said_not_to_be_kept
     past::the_past_can_be_asked_for_by_kind_and_by_the_tenant_of_that_time_page_by_page
     deliver::every_stream_gets_a_lane_to_every_destination
     deliver::a_claim_holds_its_lanes_until_the_lease_ends
@@ -73,4 +76,7 @@ on_every_store! {
     appender::a_lost_answer_is_resolved_by_reading
     appender::a_takeover_ends_the_appender
     histories::generated_histories_agree_with_the_model
+    retention::old_rows_go_and_what_is_needed_stays
+    retention::what_is_left_of_a_stream_is_its_end_whatever_happens
+    retention::rows_that_are_not_old_stay
 }

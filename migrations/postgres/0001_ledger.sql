@@ -11,13 +11,16 @@ CREATE TABLE installation (
     era         BIGINT   NOT NULL
 );
 
--- One row per shard, and the lock of it: whoever holds it may number rows. That makes positions dense, and their
+-- One row per shard: whoever moves it from where it was read may number rows. That makes positions dense, and their
 -- order the order of commits; and it refuses a writer whose epoch has ended.
+--
+-- revision: moves with whatever else an append decides by: where events go, and the ledger's life.
 CREATE TABLE shard (
     id          BIGINT PRIMARY KEY,
     epoch       BIGINT NOT NULL,
     holder      TEXT,
     head        BIGINT NOT NULL DEFAULT 0,
+    revision    BIGINT NOT NULL DEFAULT 0,
     recorded_at BIGINT
 ) WITH (fillfactor = 10);
 
@@ -59,6 +62,9 @@ CREATE INDEX resource_by_name ON resource (name, kind);
 CREATE INDEX resource_open ON resource (uid) WHERE closed_at IS NULL;
 
 -- Every transition, which is also what is delivered: `body` is sent as it stands.
+--
+-- In partitions by position, so that old rows go as whole tables. That (uid, sequence) is unique rests on the
+-- compare-and-set of the stream's head: no index across partitions could say so.
 CREATE TABLE transition (
     shard        BIGINT NOT NULL,
     position     BIGINT NOT NULL,
@@ -79,9 +85,35 @@ CREATE TABLE transition (
     body         BYTEA  NOT NULL,
     prev_hash    BYTEA  NOT NULL,
     hash         BYTEA  NOT NULL,
-    PRIMARY KEY (shard, position),
-    UNIQUE (uid, sequence),
-    UNIQUE (event_id)
+    PRIMARY KEY (shard, position)
+) PARTITION BY RANGE (position);
+CREATE INDEX transition_by_stream ON transition (uid, sequence);
+
+-- What is still needed of partitions that were dropped: each stream's newest row, and what some lane is owed.
+CREATE TABLE transition_held PARTITION OF transition FOR VALUES FROM (MINVALUE) TO (1);
+
+-- The other partitions, and how many positions the next one gets. They are made before they are needed.
+CREATE TABLE partition (
+    lower BIGINT PRIMARY KEY,
+    upper BIGINT NOT NULL
+);
+CREATE TABLE partitioning (
+    one  SMALLINT PRIMARY KEY CHECK (one = 1),
+    rows BIGINT NOT NULL CHECK (rows > 0)
+);
+INSERT INTO partitioning VALUES (1, 1000000);
+
+-- Of each stream that lost rows to retention, the newest of them: where its chain of hashes goes on.
+CREATE TABLE pruned (
+    uid      TEXT COLLATE "C" PRIMARY KEY,
+    sequence BIGINT NOT NULL,
+    hash     BYTEA  NOT NULL
+);
+
+-- Up to here, rows of a shard may be missing; behind it, none is.
+CREATE TABLE pruned_shard (
+    shard    BIGINT PRIMARY KEY,
+    position BIGINT NOT NULL
 );
 
 -- What was told cannot be untold, not even by hand. (A superuser can drop the trigger; the hash chain is for that.)

@@ -86,7 +86,22 @@ CREATE TABLE transition (
 CREATE TRIGGER transition_is_not_updated BEFORE UPDATE ON transition BEGIN
     SELECT RAISE(ABORT, 'transition is insert-only: UPDATE refused');
 END;
-CREATE TRIGGER transition_is_not_deleted BEFORE DELETE ON transition BEGIN
+-- Of each stream that lost rows to retention, the newest of them: where its chain of hashes goes on.
+CREATE TABLE pruned (
+    uid      TEXT    PRIMARY KEY,
+    sequence INTEGER NOT NULL,
+    hash     BLOB    NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Up to here, rows of a shard may be missing; behind it, none is.
+CREATE TABLE pruned_shard (
+    shard    INTEGER PRIMARY KEY,
+    position INTEGER NOT NULL
+) STRICT;
+
+CREATE TRIGGER transition_is_not_deleted BEFORE DELETE ON transition
+    WHEN NOT EXISTS (SELECT 1 FROM pruned WHERE uid = OLD.uid AND sequence >= OLD.sequence)
+BEGIN
     SELECT RAISE(ABORT, 'transition is insert-only: DELETE refused');
 END;
 

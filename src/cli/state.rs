@@ -108,16 +108,6 @@ async fn read(store: &Arc<dyn Store>, query: &mut PastQuery) -> Result<Vec<Found
     }
 }
 
-/// How what is known differs from what was known at that very moment.
-enum Hindsight<'a> {
-    /// It does not.
-    None,
-    /// The ledger did not know of the resource.
-    Unknown,
-    /// The ledger took it to be otherwise.
-    Otherwise(&'a Believed),
-}
-
 impl Found {
     /// Tenant by tenant, the tenant itself first.
     fn order(&self) -> (&str, Kind, Option<&str>, &str, Option<Timestamp>) {
@@ -126,11 +116,12 @@ impl Found {
         (tenant, self.past.kind, self.past.namespace.as_deref(), &self.past.name, since)
     }
 
-    fn hindsight(&self) -> Hindsight<'_> {
+    /// Whether what held was known to hold at that very moment.
+    fn was_known(&self) -> bool {
         match (&self.held, &self.past.believed) {
-            (Some(_), None) => Hindsight::Unknown,
-            (Some((held, _)), Some(believed)) if believed.sequence != held.sequence => Hindsight::Otherwise(believed),
-            _ => Hindsight::None,
+            (Some((held, _)), Believed::Row { sequence, .. }) => *sequence == held.sequence,
+            (Some(_), Believed::Nothing | Believed::NotKept) => false,
+            (None, _) => true,
         }
     }
 
@@ -152,9 +143,11 @@ impl Found {
             value["notAfter"] = json!(held.effective.not_after);
             value["timeSource"] = json!(held.effective.source);
             value["recordedAt"] = json!(held.recorded_at);
-            let believed = self.past.believed.as_ref();
-            value["knownThen"] = json!(matches!(self.hindsight(), Hindsight::None));
-            value["takenFor"] = json!(believed.map(|it| json!({ "state": it.state, "sequence": it.sequence })));
+            value["knownThen"] = json!(self.was_known());
+            value["takenFor"] = match &self.past.believed {
+                Believed::Row { sequence, state } => json!({ "state": state, "sequence": sequence }),
+                Believed::Nothing | Believed::NotKept => Value::Null,
+            };
         }
         value["perhaps"] = json!(doubt.as_ref().map(|Doubt { state, effective }| {
             json!({ "state": state, "notBefore": effective.not_before, "notAfter": effective.not_after })
@@ -218,14 +211,16 @@ fn table(found: &[Found], at: Timestamp) -> Table {
 /// What a reader of that one word must know besides.
 fn notes(one: &Found) -> Vec<Text> {
     let mut notes = vec![];
-    match one.hindsight() {
-        Hindsight::None => {}
-        Hindsight::Unknown => notes.push(Text::new(BUSY, "│ not known then: the ledger had not heard of it yet")),
-        Hindsight::Otherwise(believed) => notes.push(
-            Text::new(BUSY, "│ not known then: it was taken to be ")
-                .and(describe::style_of(&believed.state), believed.state.as_str())
-                .and(BUSY, format!(" (sequence {})", believed.sequence)),
-        ),
+    if !one.was_known() {
+        let unknown = Text::new(BUSY, "│ not known then: ");
+        notes.push(match &one.past.believed {
+            Believed::Row { sequence, state } => unknown
+                .and(BUSY, "it was taken to be ")
+                .and(describe::style_of(state), state.as_str())
+                .and(BUSY, format!(" (sequence {sequence})")),
+            Believed::Nothing => unknown.and(BUSY, "the ledger had not heard of it yet"),
+            Believed::NotKept => unknown.and(BUSY, "what it was taken to be is not kept any more"),
+        });
     }
     if let Some(Doubt { state, effective }) = &one.past.doubt {
         let (from, to) = (effective.not_before, effective.not_after);
@@ -241,7 +236,7 @@ fn summary(found: &[Found]) -> Text {
         u64::try_from(found.iter().filter(|one| wanted(one)).count()).unwrap_or(u64::MAX)
     };
     let all = describe::count(number(&|_| true), "resource");
-    let unknown = number(&|one| !matches!(one.hindsight(), Hindsight::None));
+    let unknown = number(&|one| !one.was_known());
     let lost = number(&|one| one.held.is_none());
     let mut text = Text::new(DIM, all);
     for (number, style, words) in

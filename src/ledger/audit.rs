@@ -3,12 +3,12 @@
 //! The ledger may be in use meanwhile. Heads are read before the rows and lanes that must match them, so whatever was
 //! written in between is newer than what is being checked, and is left for the next audit.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use super::{
     invariants::{self, Violation, Walked},
     store::{Store, StoreError},
-    types::{Head, Installation, LaneView, Row, RowQuery},
+    types::{Head, Installation, LaneView, PrunedRow, Row, RowQuery},
 };
 use crate::domain::{DestinationId, Position, Sequence, Shard, Tables, Uid};
 
@@ -66,6 +66,7 @@ impl Auditor<'_> {
     /// Every row in the order of shard and position.
     async fn shards(&self, report: &mut Report) -> Result<(), StoreError> {
         let mut previous: Option<Row> = None;
+        let mut pruned_until = Position::default();
         loop {
             let after = previous.as_ref().map(|row| (row.shard, row.position));
             let page = self.store.rows(&RowQuery { after, limit: PAGE, ..RowQuery::default() }).await?;
@@ -77,7 +78,10 @@ impl Auditor<'_> {
                 if let Some(last) = previous.take_if(|last| last.shard != row.shard) {
                     self.shard_head(last, &mut found).await?;
                 }
-                invariants::in_shard(previous.as_ref(), &row, &mut found);
+                if previous.is_none() {
+                    pruned_until = self.store.pruned_until(row.shard).await?;
+                }
+                invariants::in_shard(pruned_until, previous.as_ref(), &row, &mut found);
                 report.add(found);
                 report.transitions += 1;
                 previous = Some(row);
@@ -134,6 +138,9 @@ impl Auditor<'_> {
         last: Option<&Uid>,
         report: &mut Report,
     ) -> Result<(), StoreError> {
+        let uids: Vec<Uid> = heads.iter().map(|head| head.subject.uid.clone()).collect();
+        let pruned = self.store.pruned(&uids).await?;
+        let pruned: HashMap<&Uid, &PrunedRow> = pruned.iter().map(|row| (&row.uid, row)).collect();
         let mut heads: VecDeque<&Head> = heads.iter().collect();
         let mut walked: Option<Walked> = None;
         let mut place = after.map(|uid| (uid.clone(), Sequence::new(i64::MAX)));
@@ -158,7 +165,16 @@ impl Auditor<'_> {
                 if row.sequence <= head.sequence {
                     let mut found = Vec::new();
                     let previous = walked.as_ref().map(|walked| &walked.newest);
-                    invariants::in_stream(self.tables, &self.installation, head, previous, &row, &mut found);
+                    let pruned = pruned.get(&row.uid).copied();
+                    // It may have lost more since the page's marks were read.
+                    let more = match previous {
+                        None if row.sequence > pruned.map_or(Sequence::FIRST, |row| row.sequence.next()) => {
+                            self.store.pruned(std::slice::from_ref(&row.uid)).await?.pop()
+                        }
+                        _ => None,
+                    };
+                    let pruned = more.as_ref().or(pruned);
+                    invariants::in_stream(self.tables, &self.installation, head, pruned, previous, &row, &mut found);
                     report.add(found);
                     walked = Some(Walked::on(walked, row));
                 }

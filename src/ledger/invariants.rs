@@ -6,7 +6,7 @@ use std::fmt;
 
 use super::{
     lanes::ROW_MISSING,
-    types::{Head, Installation, LaneState, LaneView, Row, ShardRow},
+    types::{Head, Installation, LaneState, LaneView, PrunedRow, Row, ShardRow},
 };
 use crate::domain::{DestinationId, Event, EventId, Hash, Position, Sequence, Shard, State, Tables, Uid};
 
@@ -139,11 +139,14 @@ impl Findings<'_> {
     }
 }
 
-/// `row` behind `previous` in a shard's order; `previous` is `None` for the shard's first.
-pub fn in_shard(previous: Option<&Row>, row: &Row, into: &mut Vec<Violation>) {
+/// `row` behind `previous` in a shard's order; `previous` is `None` for the shard's first. Up to `pruned_until`, rows may be
+/// missing.
+pub fn in_shard(pruned_until: Position, previous: Option<&Row>, row: &Row, into: &mut Vec<Violation>) {
     let mut findings = Findings { place: Place::Shard(row.shard, row.position), into };
     let position = previous.map_or(Position::new(1), |previous| previous.position.next());
-    findings.same(Invariant::Dense, "position", &row.position, &position);
+    if row.position > pruned_until.next().max(position) || row.position < position {
+        findings.same(Invariant::Dense, "position", &row.position, &position);
+    }
     let Some(previous) = previous else { return };
     findings.require(Invariant::Fenced, row.epoch >= previous.epoch, || {
         (format!("epoch {}", row.epoch), format!("{} or later, as the row before it", previous.epoch))
@@ -166,21 +169,26 @@ pub fn shard_head(shard: &ShardRow, newest: Option<&Row>, into: &mut Vec<Violati
     });
 }
 
-/// `row` behind `previous` in its stream; `previous` is `None` for the stream's first.
+/// `row` behind `previous` in its stream; `previous` is `None` for the first that is left. `pruned` is what the stream has
+/// lost to retention.
 pub fn in_stream(
     tables: Tables,
     installation: &Installation,
     head: &Head,
+    pruned: Option<&PrunedRow>,
     previous: Option<&Row>,
     row: &Row,
     into: &mut Vec<Violation>,
 ) {
     let mut findings = Findings { place: Place::Stream(row.uid.clone(), row.sequence), into };
-    let sequence = previous.map_or(Sequence::FIRST, |previous| previous.sequence.next());
-    findings.same(Invariant::Dense, "sequence", &row.sequence, &sequence);
-
-    let state = previous.map(|previous| previous.to.clone());
-    findings.same(Invariant::Legal, "from", &row.from, &state);
+    // Rows that are marked as removed, and still there, are about to go.
+    let begins_late = pruned.filter(|pruned| previous.is_none() && row.sequence <= pruned.sequence.next());
+    if begins_late.is_none() {
+        let sequence = previous.map_or(Sequence::FIRST, |previous| previous.sequence.next());
+        findings.same(Invariant::Dense, "sequence", &row.sequence, &sequence);
+        let state = previous.map(|previous| previous.to.clone());
+        findings.same(Invariant::Legal, "from", &row.from, &state);
+    }
     let kind = head.subject.kind;
     findings.require(Invariant::Legal, tables.of(kind).allows(row.from.as_ref(), &row.to), || {
         let from = row.from.as_ref().map_or("the beginning", State::as_str);
@@ -197,8 +205,14 @@ pub fn in_stream(
         });
     }
 
-    let chained = previous.map_or(Hash::ZERO, |previous| previous.hash);
-    findings.same(Invariant::TamperEvident, "prevHash", &row.prev_hash, &chained);
+    let chained = match (begins_late, previous) {
+        (Some(pruned), _) if row.sequence == pruned.sequence.next() => Some(pruned.hash),
+        (Some(_), _) => None,
+        (None, previous) => Some(previous.map_or(Hash::ZERO, |previous| previous.hash)),
+    };
+    if let Some(chained) = chained {
+        findings.same(Invariant::TamperEvident, "prevHash", &row.prev_hash, &chained);
+    }
     body(installation, row, &mut findings);
 }
 
@@ -241,7 +255,9 @@ fn body(installation: &Installation, row: &Row, findings: &mut Findings<'_>) {
 /// What a stream's walk remembers besides its previous row.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Walked {
-    /// The first row's effective time.
+    /// The first row that is left.
+    pub first: Sequence,
+    /// Its effective time.
     pub opened_at: crate::domain::Timestamp,
     /// When the last state was entered.
     pub entered_at: crate::domain::Timestamp,
@@ -254,8 +270,9 @@ impl Walked {
     pub fn on(walked: Option<Self>, row: Row) -> Self {
         let at = row.effective.at;
         match walked {
-            None => Self { opened_at: at, entered_at: at, newest: row },
+            None => Self { first: row.sequence, opened_at: at, entered_at: at, newest: row },
             Some(walked) => Self {
+                first: walked.first,
                 opened_at: walked.opened_at,
                 entered_at: if walked.newest.to == row.to { walked.entered_at } else { at },
                 newest: row,
@@ -267,7 +284,7 @@ impl Walked {
 /// A head against the walk of its stream up to it.
 pub fn head(tables: Tables, head: &Head, walked: Option<&Walked>, into: &mut Vec<Violation>) {
     let mut findings = Findings { place: Place::Stream(head.subject.uid.clone(), head.sequence), into };
-    let Some(Walked { opened_at, entered_at, newest }) = walked else {
+    let Some(Walked { first, opened_at, entered_at, newest }) = walked else {
         return findings.require(Invariant::Dense, false, || ("no rows".to_owned(), format!("{}", head.sequence)));
     };
     findings.same(Invariant::Dense, "newest sequence", &newest.sequence, &head.sequence);
@@ -281,8 +298,12 @@ pub fn head(tables: Tables, head: &Head, walked: Option<&Walked>, into: &mut Vec
     findings.same(is, "tenant", &head.subject.tenant, &newest.tenant);
     findings.same(is, "effective time", &head.effective_at, &newest.effective.at);
     findings.same(is, "recorded time", &head.recorded_at, &newest.recorded_at);
-    findings.same(is, "opening time", &head.opened_at, opened_at);
-    findings.same(is, "time of entering the state", &head.entered_at, entered_at);
+    if *first == Sequence::FIRST {
+        findings.same(is, "opening time", &head.opened_at, opened_at);
+    }
+    if *first <= head.entered {
+        findings.same(is, "time of entering the state", &head.entered_at, entered_at);
+    }
     if let Ok(Event { data, .. }) = Event::verify(&newest.body) {
         findings.same(is, "kind", &head.subject.kind, &data.kind);
         findings.same(is, "namespace", &head.subject.namespace, &data.namespace);

@@ -14,8 +14,8 @@ use super::{
     past::{Believed, Doubt, Held, PastQuery, PastState},
     store::{AppendError, Counts, Store, StoreError},
     types::{
-        Claim, ClaimRequest, Draft, Head, Installation, LaneView, OutboxRow, Outcome, Row, RowQuery, Settlement,
-        ShardRow, Subject,
+        Claim, ClaimRequest, Draft, Head, Installation, LaneView, OutboxRow, Outcome, PruneReport, PruneStep,
+        PrunedRow, Row, RowQuery, Settlement, ShardRow, Subject,
     },
 };
 use crate::domain::{
@@ -35,8 +35,10 @@ struct Inner {
     shards: BTreeMap<Shard, ShardRow>,
     heads: BTreeMap<Uid, Head>,
     rows: BTreeMap<(Shard, Position), Row>,
-    // Where the rows of a stream stand, in the order of their sequence.
-    streams: HashMap<Uid, Vec<(Shard, Position)>>,
+    // Where the rows of a stream stand.
+    streams: HashMap<Uid, BTreeMap<Sequence, (Shard, Position)>>,
+    pruned: BTreeMap<Uid, PrunedRow>,
+    pruned_until: BTreeMap<Shard, Position>,
     destinations: BTreeSet<DestinationId>,
     lanes: BTreeMap<LaneKey, Lane>,
     // Lanes that time or a claim can move, in the order in which they are claimed.
@@ -60,8 +62,26 @@ impl Inner {
     }
 
     fn row(&self, uid: &Uid, sequence: Sequence) -> Option<&Row> {
-        let index = usize::try_from(sequence.get().checked_sub(1)?).ok()?;
-        self.rows.get(self.streams.get(uid)?.get(index)?)
+        self.rows.get(self.streams.get(uid)?.get(&sequence)?)
+    }
+
+    /// Whether a row is its stream's newest, or owed by some lane.
+    fn is_needed(&self, uid: &Uid, sequence: Sequence) -> bool {
+        let owed = |destination: &DestinationId| {
+            self.lanes.get(&(destination.clone(), uid.clone())).is_some_and(|lane| lane.acked < sequence)
+        };
+        sequence >= self.head_of(uid) || self.destinations.iter().any(owed)
+    }
+
+    fn remove_through(&mut self, uid: &Uid, sequence: Sequence) {
+        let Some(stream) = self.streams.get_mut(uid) else { return };
+        let left = stream.split_off(&sequence.next());
+        for place in std::mem::replace(stream, left).into_values() {
+            if let Some(row) = self.rows.remove(&place) {
+                let newest = PrunedRow { uid: row.uid, sequence: row.sequence, hash: row.hash };
+                self.pruned.insert(uid.clone(), newest);
+            }
+        }
     }
 
     fn set_lane(&mut self, key: &LaneKey, lane: Lane) {
@@ -93,7 +113,7 @@ impl Inner {
 
     fn write(&mut self, batch: batch::Batch, now: Timestamp) -> Vec<Outcome> {
         for row in batch.rows {
-            self.streams.entry(row.uid.clone()).or_default().push((row.shard, row.position));
+            self.streams.entry(row.uid.clone()).or_default().insert(row.sequence, (row.shard, row.position));
             self.rows.insert((row.shard, row.position), row);
         }
         for head in batch.heads {
@@ -112,7 +132,7 @@ impl Inner {
     fn past(&self, head: &Head, query: &PastQuery) -> Option<PastState> {
         let Subject { uid, kind, namespace, name, tenant, .. } = &head.subject;
         let known_by = |as_of: Timestamp| {
-            let rows = self.streams.get(uid).into_iter().flatten().rev().filter_map(|place| self.rows.get(place));
+            let rows = self.streams.get(uid).into_iter().flatten().rev().filter_map(|(_, place)| self.rows.get(place));
             rows.into_iter().find(|row| row.effective.at <= query.at && row.recorded_at <= as_of)
         };
         let gone = head.closed_at.is_some_and(|closed| closed <= query.at) && head.recorded_at <= query.then();
@@ -139,7 +159,11 @@ impl Inner {
                 recorded_at: row.recorded_at,
                 body: row.body.clone(),
             }),
-            believed: known_by(query.then()).map(|row| Believed { sequence: row.sequence, state: row.to.clone() }),
+            believed: match known_by(query.then()) {
+                Some(row) => Believed::Row { sequence: row.sequence, state: row.to.clone() },
+                None if kept => Believed::Nothing,
+                None => Believed::NotKept,
+            },
             doubt: next.map(|next| Doubt { state: next.to.clone(), effective: next.effective }),
         })
     }
@@ -255,7 +279,10 @@ impl Store for MemoryStore {
     async fn stream_rows(&self, after: Option<(&Uid, Sequence)>, limit: u32) -> Result<Vec<Row>, StoreError> {
         let inner = self.lock();
         let behind = |row: &Row| after.is_none_or(|(uid, sequence)| (&row.uid, row.sequence) > (uid, sequence));
-        let of = |uid: &Uid| inner.streams.get(uid).into_iter().flatten().filter_map(|place| inner.rows.get(place));
+        let of = |uid: &Uid| {
+            let places = inner.streams.get(uid).into_iter().flat_map(BTreeMap::values);
+            places.filter_map(|place| inner.rows.get(place))
+        };
         Ok(inner.heads.keys().flat_map(of).filter(|row| behind(row)).take(count(limit)).cloned().collect())
     }
 
@@ -268,6 +295,36 @@ impl Store for MemoryStore {
 
     async fn row(&self, uid: &Uid, sequence: Sequence) -> Result<Option<Row>, StoreError> {
         Ok(self.lock().row(uid, sequence).cloned())
+    }
+
+    async fn prune(&self, step: &PruneStep) -> Result<PruneReport, StoreError> {
+        let mut inner = self.lock();
+        let behind = |place: &(Shard, Position)| step.after.is_none_or(|after| *place > after);
+        let old: Vec<_> = inner
+            .rows
+            .values()
+            .filter(|row| behind(&(row.shard, row.position)) && row.recorded_at < step.before)
+            .take(count(step.limit.max(1)))
+            .map(|row| (row.shard, row.position, row.uid.clone(), row.sequence))
+            .collect();
+        let next = old.last().map(|(shard, position, ..)| (*shard, *position));
+        let before = inner.rows.len();
+        for (shard, position, uid, sequence) in old {
+            if !inner.is_needed(&uid, sequence) {
+                inner.remove_through(&uid, sequence);
+                inner.pruned_until.entry(shard).and_modify(|until| *until = position.max(*until)).or_insert(position);
+            }
+        }
+        Ok(PruneReport { removed: u64::try_from(before - inner.rows.len()).unwrap_or(0), next })
+    }
+
+    async fn pruned(&self, uids: &[Uid]) -> Result<Vec<PrunedRow>, StoreError> {
+        let inner = self.lock();
+        Ok(uids.iter().filter_map(|uid| inner.pruned.get(uid).cloned()).collect())
+    }
+
+    async fn pruned_until(&self, shard: Shard) -> Result<Position, StoreError> {
+        Ok(self.lock().pruned_until.get(&shard).copied().unwrap_or_default())
     }
 
     async fn open_destination(&self, destination: &DestinationId, now: Timestamp) -> Result<bool, StoreError> {

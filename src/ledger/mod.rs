@@ -14,6 +14,7 @@ mod memory;
 mod open;
 mod past;
 mod postgres;
+pub mod pruner;
 mod records;
 mod sqlite;
 mod store;
@@ -28,6 +29,6 @@ pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;
 pub use store::{AppendError, Counts, Store, StoreError};
 pub use types::{
-    Claim, ClaimRequest, Draft, Head, Installation, LaneState, LaneView, OutboxRow, Outcome, Row, RowQuery, Settlement,
-    ShardRow, Subject, time_source_from,
+    Claim, ClaimRequest, Draft, Head, Installation, LaneState, LaneView, OutboxRow, Outcome, PruneReport, PruneStep,
+    PrunedRow, Row, RowQuery, Settlement, ShardRow, Subject, time_source_from,
 };

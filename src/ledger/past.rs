@@ -41,8 +41,8 @@ pub struct PastState {
     pub name: String,
     /// The row that held; `None` if the rows of that time are not kept any more.
     pub held: Option<Held>,
-    /// The row that the ledger took to hold at that very moment; `None` if it did not know of the resource yet.
-    pub believed: Option<Believed>,
+    /// What the ledger took to hold at that very moment.
+    pub believed: Believed,
     /// What may have happened by then already.
     pub doubt: Option<Doubt>,
 }
@@ -64,11 +64,18 @@ pub struct Held {
 
 /// What the ledger took to be so.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Believed {
-    /// The row's place in the stream.
-    pub sequence: Sequence,
-    /// The state.
-    pub state: State,
+pub enum Believed {
+    /// What this row says.
+    Row {
+        /// The row's place in the stream.
+        sequence: Sequence,
+        /// The state.
+        state: State,
+    },
+    /// Nothing: it did not know of the resource yet.
+    Nothing,
+    /// What a row said that is not kept any more.
+    NotKept,
 }
 
 /// The row after the one that held, where it was inferred and may have happened before the moment.

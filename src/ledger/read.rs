@@ -128,6 +128,15 @@ pub(super) async fn row(pool: &Pool, uid: &Uid, sequence: Sequence) -> Result<Op
         .transpose()
 }
 
+pub(super) async fn pruned_until(pool: &Pool, shard: Shard) -> Result<Position, StoreError> {
+    let position: Option<i64> = query_scalar("SELECT position FROM pruned_shard WHERE shard = $1")
+        .bind(shard.get())
+        .fetch_optional(pool)
+        .await
+        .map_err(failed("reading how far a shard was pruned"))?;
+    Ok(position.map_or_else(Position::default, Position::new))
+}
+
 pub(super) async fn lanes(
     pool: &Pool,
     after: Option<(&DestinationId, &Uid)>,

@@ -20,7 +20,7 @@ use crate::{
 const PAST: &str = "\
     SELECT r.uid, r.kind, r.namespace, r.name, t.sequence, t.to_state, t.effective_at, t.not_before, t.not_after, \
            t.time_source, t.recorded_at, t.body, b.sequence AS believed_sequence, b.to_state AS believed_state, \
-           n.to_state AS next_state, n.effective_at AS next_at, n.not_before AS next_not_before, \
+           EXISTS (SELECT 1 FROM transition f WHERE f.uid = r.uid AND f.sequence = 1) AS whole, n.to_state AS next_state, n.effective_at AS next_at, n.not_before AS next_not_before, \
            n.not_after AS next_not_after, n.time_source AS next_source \
     FROM resource r \
     LEFT JOIN transition t ON t.uid = r.uid AND t.sequence = \
@@ -67,6 +67,7 @@ struct PastRecord {
     time_source: Option<String>,
     recorded_at: Option<i64>,
     body: Option<Vec<u8>>,
+    whole: bool,
     believed_sequence: Option<i64>,
     believed_state: Option<String>,
     next_state: Option<String>,
@@ -93,7 +94,12 @@ impl TryFrom<PastRecord> for PastState {
             }
             _ => None,
         };
-        let believed = record.believed_sequence.zip(record.believed_state);
+        let believed = match record.believed_sequence.zip(record.believed_state) {
+            Some((sequence, state)) => Believed::Row { sequence: Sequence::new(sequence), state: State::named(state) },
+            // What is left of a stream is always its end: with the first row, all of it is.
+            None if record.whole => Believed::Nothing,
+            None => Believed::NotKept,
+        };
         let times = (record.next_at, record.next_not_before, record.next_not_after);
         let next = effective(times, record.next_source.as_deref())?;
         Ok(Self {
@@ -102,8 +108,7 @@ impl TryFrom<PastRecord> for PastState {
             namespace: record.namespace,
             name: record.name,
             held,
-            believed: believed
-                .map(|(sequence, state)| Believed { sequence: Sequence::new(sequence), state: State::named(state) }),
+            believed,
             doubt: record
                 .next_state
                 .zip(next)

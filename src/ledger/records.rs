@@ -7,7 +7,7 @@ use sqlx::FromRow;
 use super::{
     lanes::{HeldLane, Lane, Phase},
     store::StoreError,
-    types::{Head, Installation, LaneView, OutboxRow, Row, ShardRow, Subject, time_source_from},
+    types::{Head, Installation, LaneView, OutboxRow, PrunedRow, Row, ShardRow, Subject, time_source_from},
 };
 use crate::domain::{
     Billable, DestinationId, Effective, Epoch, Era, EventId, Hash, InstallationId, Kind, Position, Sequence, Shard,
@@ -184,7 +184,39 @@ impl TryFrom<RowRecord> for Row {
     }
 }
 
-/// A shard's row and the installation that it is numbered for, read together under the shard's lock.
+/// A shard's row and the installation that it is numbered for, read together.
+#[derive(FromRow)]
+pub(super) struct StandingRecord {
+    shard_id: i64,
+    shard_epoch: i64,
+    holder: Option<String>,
+    head: i64,
+    pub(super) revision: i64,
+    shard_recorded_at: Option<i64>,
+    installation_id: String,
+    cluster_uid: String,
+    installation_era: i64,
+}
+
+impl From<StandingRecord> for (ShardRow, Installation) {
+    fn from(record: StandingRecord) -> Self {
+        let shard = ShardRecord {
+            id: record.shard_id,
+            epoch: record.shard_epoch,
+            holder: record.holder,
+            head: record.head,
+            recorded_at: record.shard_recorded_at,
+        };
+        let installation = InstallationRecord {
+            id: record.installation_id,
+            cluster_uid: record.cluster_uid,
+            era: record.installation_era,
+        };
+        (shard.into(), installation.into())
+    }
+}
+
+/// A shard's row.
 #[derive(FromRow)]
 pub(super) struct ShardRecord {
     id: i64,
@@ -371,4 +403,19 @@ impl From<CountsRecord> for super::store::Counts {
 /// Turns every record into what it means, or names the first that means nothing.
 pub(super) fn all<R, T: TryFrom<R, Error = StoreError>>(records: Vec<R>) -> Result<Vec<T>, StoreError> {
     records.into_iter().map(T::try_from).collect()
+}
+
+#[derive(FromRow)]
+pub(super) struct PrunedRecord {
+    uid: String,
+    sequence: i64,
+    hash: Vec<u8>,
+}
+
+impl TryFrom<PrunedRecord> for PrunedRow {
+    type Error = StoreError;
+
+    fn try_from(record: PrunedRecord) -> Result<Self, StoreError> {
+        Ok(Self { uid: Uid::new(record.uid), sequence: Sequence::new(record.sequence), hash: hash(&record.hash)? })
+    }
 }

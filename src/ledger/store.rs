@@ -9,7 +9,8 @@ use async_trait::async_trait;
 
 use super::past::{PastQuery, PastState};
 use super::types::{
-    Claim, ClaimRequest, Draft, Head, Installation, LaneView, Outcome, Row, RowQuery, Settlement, ShardRow,
+    Claim, ClaimRequest, Draft, Head, Installation, LaneView, Outcome, PruneReport, PruneStep, PrunedRow, Row,
+    RowQuery, Settlement, ShardRow,
 };
 use crate::domain::{DestinationId, Epoch, Position, Sequence, Shard, Timestamp, Token, Uid};
 
@@ -163,6 +164,17 @@ pub trait Store: Send + Sync + 'static {
 
     /// One row of a stream.
     async fn row(&self, uid: &Uid, sequence: Sequence) -> Result<Option<Row>, StoreError>;
+
+    /// Removes old rows: those that every lane has behind it, but for each stream's newest, which stays for ever.
+    ///
+    /// What is left of a stream is always its end, without a gap. What it lost is noted first ([`Store::pruned`]).
+    async fn prune(&self, step: &PruneStep) -> Result<PruneReport, StoreError>;
+
+    /// Of those of `uids` that lost rows, the newest that each lost.
+    async fn pruned(&self, uids: &[Uid]) -> Result<Vec<PrunedRow>, StoreError>;
+
+    /// Up to here, rows of `shard` may be missing; 0 if nothing was ever removed.
+    async fn pruned_until(&self, shard: Shard) -> Result<Position, StoreError>;
 
     /// Makes sure that every stream has a lane to `destination`, which from then on gets one for each new stream.
     ///

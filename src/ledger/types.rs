@@ -147,6 +147,37 @@ impl RowQuery {
     }
 }
 
+/// Which old rows to remove, and how many at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PruneStep {
+    /// Only rows recorded before this time.
+    pub before: Timestamp,
+    /// Only rows behind this place; the way to go on where the last step ended.
+    pub after: Option<(Shard, Position)>,
+    /// Look at no more than so many rows. PostgreSQL removes a whole partition at once, or nothing.
+    pub limit: u32,
+}
+
+/// What a step of pruning did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PruneReport {
+    /// Rows that are gone.
+    pub removed: u64,
+    /// Where to go on; `None` if there is nothing more to remove at this time.
+    pub next: Option<(Shard, Position)>,
+}
+
+/// The newest row that a stream has lost to retention. What is left begins behind it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PrunedRow {
+    /// The stream.
+    pub uid: Uid,
+    /// Its place.
+    pub sequence: Sequence,
+    /// Its hash, which the next row is chained to.
+    pub hash: Hash,
+}
+
 /// The state of one destination's lane for one stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LaneState {

@@ -112,7 +112,8 @@ pub(super) async fn look<M: Managed>(
     object: Arc<DynamicObject>,
 ) -> Result<Action, ReconcileError> {
     let key = OwnerKey { kind: M::KIND, namespace: object.namespace(), name: object.name_any() };
-    let mut look = Look { context, key, object: (*object).clone(), learned: BTreeMap::new(), made: BTreeSet::new() };
+    let object = context.written.newest(&key, &object);
+    let mut look = Look { context, key, object, learned: BTreeMap::new(), made: BTreeSet::new() };
     let Some(spec) = spec_of::<M::Spec>(&look.object) else {
         let message = "the spec has fields that this version of Trueup cannot read; upgrade Trueup, or its CRDs";
         look.show_trouble("SpecUnreadable", message).await?;
@@ -151,6 +152,7 @@ impl Look {
         }
         if plan.finalizer == Finalizer::Add {
             self.object = context.cluster.add_finalizer(&self.key, &self.object).await?;
+            context.written.note_own(&self.key, &self.object);
             return Ok(None);
         }
         if self.learn_unknown(&plan.apply.iter().map(|wanted| wanted.key.clone()).collect::<Vec<_>>()).await? {
@@ -180,6 +182,7 @@ impl Look {
                 // Gone already: the cache had not heard.
                 _ => {
                     context.looked.forget(&uid);
+                    context.written.forget_own(&self.key);
                     return Ok(Some(Action::await_change()));
                 }
             }
@@ -396,6 +399,7 @@ impl Look {
         }
         let uid = self.object.uid().unwrap_or_default();
         self.object = self.context.cluster.show(&self.key, &uid, &status).await?;
+        self.context.written.note_own(&self.key, &self.object);
         Ok(())
     }
 }

@@ -11,8 +11,8 @@ use std::{
 use sqlx::{Connection, Executor, PgConnection, query};
 use trueup::{
     domain::{
-        Billable, Deadline, DestinationId, Effective, Epoch, Era, InstallationId, Kind, Labels, Sequence, Shard, State,
-        StateRow, Table, Tables, TenantName, Timestamp, Token, Uid,
+        Billable, Deadline, DestinationId, Effective, Epoch, Era, InstallationId, Kind, Labels, Position, Sequence,
+        Shard, State, StateRow, Table, Tables, TenantName, Timestamp, Token, Uid,
     },
     ledger::{self, ClaimRequest, Draft, Installation, MemoryStore, Outcome, Store, Subject},
 };
@@ -110,7 +110,7 @@ impl Lab {
             connection
                 .execute(
                     "ALTER TABLE transition DISABLE TRIGGER USER; DELETE FROM transition; DELETE FROM resource; \
-                     DELETE FROM evidence; DELETE FROM lane; DELETE FROM destination; DELETE FROM shard; \
+                     DELETE FROM evidence; DELETE FROM pruned; DELETE FROM pruned_shard; DELETE FROM lane; DELETE FROM destination; DELETE FROM shard; \
                      ALTER TABLE transition ENABLE TRIGGER USER",
                 )
                 .await
@@ -122,6 +122,15 @@ impl Lab {
             let lab = self.another_empty().await;
             lab.store.installation(&installation()).await.unwrap();
             lab
+        }
+    }
+
+    /// Where rows go in whole partitions, from now on makes small ones.
+    pub async fn partition_by(&self, rows: i64) {
+        if let Place::Postgres(url) = &self.place {
+            let mut connection = PgConnection::connect(url).await.unwrap();
+            query("UPDATE partitioning SET rows = $1").bind(rows).execute(&mut connection).await.unwrap();
+            connection.close().await.unwrap();
         }
     }
 
@@ -193,10 +202,10 @@ impl Lab {
         let said: Vec<_> = report.violations.iter().map(ToString::to_string).collect();
         assert!(report.is_clean(), "the audit found:\n{}", said.join("\n"));
         let counts = self.store.counts().await.unwrap();
-        assert_eq!(
-            (report.resources, report.transitions, report.deliveries),
-            (counts.resources, counts.transitions, counts.deliveries)
-        );
+        assert_eq!((report.resources, report.deliveries), (counts.resources, counts.deliveries));
+        if self.store.pruned_until(SHARD).await.unwrap() == Position::default() {
+            assert_eq!(report.transitions, counts.transitions);
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::{fmt::Write as _, time::Duration};
 
 use trueup::{
     domain::{Effective, Kind, TenantName, Timestamp, Uid},
-    ledger::{Draft, PastQuery, PastState},
+    ledger::{Believed, Draft, PastQuery, PastState, pruner},
 };
 
 use crate::lab::{Lab, START, draft};
@@ -26,9 +26,10 @@ fn told(state: &PastState) -> String {
         None => format!("{uid}: not kept"),
     };
     match (believed, held) {
-        (None, _) => text.push_str(", unknown then"),
-        (Some(believed), Some(held)) if believed.sequence != held.sequence => {
-            write!(text, ", then taken for {} {}", believed.sequence, believed.state).unwrap();
+        (Believed::Nothing, _) => text.push_str(", unknown then"),
+        (Believed::NotKept, Some(_)) => text.push_str(", then taken for what is not kept"),
+        (Believed::Row { sequence, state }, Some(held)) if *sequence != held.sequence => {
+            write!(text, ", then taken for {sequence} {state}").unwrap();
         }
         _ => {}
     }
@@ -126,4 +127,23 @@ pub async fn the_past_can_be_asked_for_by_kind_and_by_the_tenant_of_that_time_pa
     let whole = lab.store.past(&asked(30, 90)).await.unwrap();
     assert_eq!((whole[0].kind, whole[0].namespace.as_deref()), (Kind::AppDeployment, Some("acme-prod")));
     assert_eq!(whole[0].name, "app-a");
+}
+
+pub async fn a_time_whose_rows_are_gone_is_said_not_to_be_kept(lab: Lab) {
+    const PARTITION: i64 = 8;
+    lab.partition_by(PARTITION).await;
+    lab.lead().await;
+    for n in 0..2 * PARTITION {
+        let now = u64::try_from(n).unwrap();
+        record(&lab, now, crate::lab::nth("a", n, START), at(now)).await;
+    }
+    // The newest row happened long before it was recorded.
+    record(&lab, 60, crate::lab::nth("a", 2 * PARTITION, START), at(20)).await;
+    let newest = past(&lab, &asked(30, 90)).await;
+    assert_eq!(newest, ["a: 17 Degraded, then taken for 16 Available"]);
+    pruner::prune(&*lab.store, minute(59)).await.unwrap();
+    assert_eq!(past(&lab, &asked(10, 90)).await, ["a: not kept"]);
+    let newest = past(&lab, &asked(30, 90)).await;
+    assert_eq!(newest, ["a: 17 Degraded, then taken for what is not kept"]);
+    assert_eq!(past(&lab, &asked(70, 90)).await, ["a: 17 Degraded"]);
 }

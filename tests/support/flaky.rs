@@ -11,7 +11,7 @@ use trueup::{
     domain::{DestinationId, Epoch, Position, Sequence, Shard, Timestamp, Token, Uid},
     ledger::{
         AppendError, Claim, ClaimRequest, Counts, Draft, Head, Installation, LaneView, Outcome, PastQuery, PastState,
-        Row, RowQuery, Settlement, ShardRow, Store, StoreError,
+        PruneReport, PruneStep, PrunedRow, Row, RowQuery, Settlement, ShardRow, Store, StoreError,
     },
 };
 
@@ -113,6 +113,18 @@ impl Store for Flaky {
 
     async fn row(&self, uid: &Uid, sequence: Sequence) -> Result<Option<Row>, StoreError> {
         self.inner.row(uid, sequence).await
+    }
+
+    async fn prune(&self, step: &PruneStep) -> Result<PruneReport, StoreError> {
+        self.inner.prune(step).await
+    }
+
+    async fn pruned(&self, uids: &[Uid]) -> Result<Vec<PrunedRow>, StoreError> {
+        self.inner.pruned(uids).await
+    }
+
+    async fn pruned_until(&self, shard: Shard) -> Result<Position, StoreError> {
+        self.inner.pruned_until(shard).await
     }
 
     async fn open_destination(&self, destination: &DestinationId, now: Timestamp) -> Result<bool, StoreError> {

@@ -8,11 +8,12 @@ use crate::{
     ledger::{fault::failed, store::StoreError},
 };
 
-/// Every append locks a row of `shard` first, so while this is held there is none: neither in a shard that exists
-/// nor in one that is being made.
+/// Every append writes a row of `shard` first, so while this is held there is none: neither in a shard that exists
+/// nor in one that is being made. What was decided before and is written after is decided anew.
 async fn lock_all_shards(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
     let mut transaction = pool.begin().await?;
     query("LOCK TABLE shard IN EXCLUSIVE MODE").execute(&mut *transaction).await?;
+    query("UPDATE shard SET revision = revision + 1").execute(&mut *transaction).await?;
     Ok(transaction)
 }
 

@@ -6,12 +6,15 @@ mod append;
 mod deliver;
 mod destinations;
 mod lead;
+mod partitions;
 #[allow(clippy::duplicate_mod, reason = "once for each database, see its first lines")]
 #[path = "../read.rs"]
 mod read;
 #[allow(clippy::duplicate_mod, reason = "once for each database, see its first lines")]
 #[path = "../read_past.rs"]
 mod read_past;
+mod retention;
+mod write;
 
 use std::{str::FromStr, time::Duration};
 
@@ -22,11 +25,15 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
+use self::partitions::Room;
 use super::{
-    fault::failed,
+    fault::{failed, not_committed},
     past::{PastQuery, PastState},
     store::{AppendError, Counts, Store, StoreError},
-    types::{Claim, ClaimRequest, Draft, Head, Installation, LaneView, Outcome, Row, RowQuery, Settlement, ShardRow},
+    types::{
+        Claim, ClaimRequest, Draft, Head, Installation, LaneView, Outcome, PruneReport, PruneStep, PrunedRow, Row,
+        RowQuery, Settlement, ShardRow,
+    },
 };
 use crate::domain::{DestinationId, Epoch, Position, Sequence, Shard, Tables, Timestamp, Token, Uid};
 
@@ -52,13 +59,16 @@ use server_now;
 #[derive(Debug)]
 pub struct PostgresStore {
     tables: Tables,
-    // A process that is stopped in mid-transaction must hold neither the shard nor a lane: sessions end themselves.
+    // Statements that always find their few rows by an index: they are planned once, and never compiled.
     appending: PgPool,
+    // A process that is stopped in mid-transaction must not hold its lanes: sessions end themselves.
+    //
     // Losing the newest claims and acks in a server's crash means sending again, which receivers must bear anyway. So
     // they need not wait for the disk.
     delivering: PgPool,
     // Without a limit on statements: a sweep of a large ledger takes what it takes.
     general: PgPool,
+    room: Room,
 }
 
 impl PostgresStore {
@@ -86,7 +96,8 @@ impl PostgresStore {
                 4,
                 2,
                 "SET idle_in_transaction_session_timeout = '1s'; SET statement_timeout = '2s'; \
-                 SET synchronous_commit = on",
+                 SET synchronous_commit = on; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; \
+                 SET jit = off",
             ),
             delivering: pool(
                 "deliver",
@@ -100,6 +111,7 @@ impl PostgresStore {
                 5,
                 "SET idle_in_transaction_session_timeout = '5s'; SET lock_timeout = '5s'; SET synchronous_commit = on",
             ),
+            room: Room::default(),
         })
     }
 }
@@ -134,7 +146,11 @@ impl Store for PostgresStore {
         now: Timestamp,
         drafts: &[Draft],
     ) -> Result<Vec<Outcome>, AppendError> {
-        append::append(&self.appending, self.tables, shard, epoch, now, drafts).await
+        let make_room = self.room.make(&self.general, drafts.len()).await;
+        make_room.map_err(not_committed("making room in the ledger"))?;
+        let (outcomes, head) = append::append(&self.appending, self.tables, shard, epoch, now, drafts).await?;
+        self.room.saw(head);
+        Ok(outcomes)
     }
 
     async fn head(&self, uid: &Uid) -> Result<Option<Head>, StoreError> {
@@ -159,6 +175,18 @@ impl Store for PostgresStore {
 
     async fn row(&self, uid: &Uid, sequence: Sequence) -> Result<Option<Row>, StoreError> {
         read::row(&self.general, uid, sequence).await
+    }
+
+    async fn prune(&self, step: &PruneStep) -> Result<PruneReport, StoreError> {
+        retention::prune(&self.general, step).await
+    }
+
+    async fn pruned(&self, uids: &[Uid]) -> Result<Vec<PrunedRow>, StoreError> {
+        retention::pruned(&self.general, uids).await
+    }
+
+    async fn pruned_until(&self, shard: Shard) -> Result<Position, StoreError> {
+        read::pruned_until(&self.general, shard).await
     }
 
     async fn open_destination(&self, destination: &DestinationId, now: Timestamp) -> Result<bool, StoreError> {

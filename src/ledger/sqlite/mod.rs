@@ -10,6 +10,7 @@ mod read;
 #[allow(clippy::duplicate_mod, reason = "once for each database, see its first lines")]
 #[path = "../read_past.rs"]
 mod read_past;
+mod retention;
 
 use std::{path::Path, time::Duration};
 
@@ -24,7 +25,10 @@ use super::{
     fault::failed,
     past::{PastQuery, PastState},
     store::{AppendError, Counts, Store, StoreError},
-    types::{Claim, ClaimRequest, Draft, Head, Installation, LaneView, Outcome, Row, RowQuery, Settlement, ShardRow},
+    types::{
+        Claim, ClaimRequest, Draft, Head, Installation, LaneView, Outcome, PruneReport, PruneStep, PrunedRow, Row,
+        RowQuery, Settlement, ShardRow,
+    },
 };
 use crate::domain::{DestinationId, Epoch, Position, Sequence, Shard, Tables, Timestamp, Token, Uid};
 
@@ -138,6 +142,18 @@ impl Store for SqliteStore {
 
     async fn row(&self, uid: &Uid, sequence: Sequence) -> Result<Option<Row>, StoreError> {
         read::row(&self.reading, uid, sequence).await
+    }
+
+    async fn prune(&self, step: &PruneStep) -> Result<PruneReport, StoreError> {
+        retention::prune(&self.writing, step).await
+    }
+
+    async fn pruned(&self, uids: &[Uid]) -> Result<Vec<PrunedRow>, StoreError> {
+        retention::pruned(&self.reading, uids).await
+    }
+
+    async fn pruned_until(&self, shard: Shard) -> Result<Position, StoreError> {
+        read::pruned_until(&self.reading, shard).await
     }
 
     async fn open_destination(&self, destination: &DestinationId, now: Timestamp) -> Result<bool, StoreError> {
