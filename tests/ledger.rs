@@ -19,6 +19,8 @@ mod lab;
 mod mend;
 #[path = "ledger/openings.rs"]
 mod openings;
+#[path = "ledger/past.rs"]
+mod past;
 #[path = "ledger/postgres.rs"]
 mod postgres;
 #[path = "ledger/retention.rs"]
@@ -58,6 +60,10 @@ on_every_store! {
     append::two_stores_on_one_database_see_each_other
     append::the_installation_is_written_once
     append::an_abandoned_call_leaves_no_transaction_behind
+    past::what_was_is_told_by_what_is_known_now_and_by_what_was_known_then
+    past::what_had_ended_is_told_only_to_who_asks_or_if_it_was_not_known_to_have
+    past::a_time_whose_rows_are_gone_is_said_not_to_be_kept
+    past::the_past_can_be_asked_for_by_kind_and_by_the_tenant_of_that_time_page_by_page
     deliver::every_stream_gets_a_lane_to_every_destination
     deliver::a_claim_holds_its_lanes_until_the_lease_ends
     deliver::a_takeover_ends_the_leases_of_the_leader_before

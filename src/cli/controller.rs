@@ -163,6 +163,7 @@ impl Candidate {
             mover_image: self.args.mover_image.clone(),
             observe_only: self.args.observe_only,
             written: reconcile::Written::default(),
+            looked: reconcile::Looked::default(),
             retries: reconcile::Retries::default(),
         });
         let reconciling = async {

@@ -11,6 +11,8 @@ mod mover;
 mod outbox;
 mod reading;
 pub mod receiver;
+mod schemas;
+mod state;
 mod table;
 mod text;
 mod watch;
@@ -47,12 +49,16 @@ pub enum Command {
     Controller(controller::Args),
     /// Print the custom resource definitions.
     Crds(crds::Args),
+    /// Print the JSON Schemas of what billing receives.
+    Schemas(schemas::Args),
     /// Store a dump, or remove one. Runs within a backup's Job.
     Mover(mover::MoverArgs),
     /// Run the reference billing receiver.
     Receiver(receiver::Args),
     /// Show what happened to a resource.
     History(history::Args),
+    /// Show what everything's state was at a moment in the past.
+    State(state::Args),
     /// Check that every invariant holds.
     Audit(audit::Args),
     /// Show what billing was sent, what waits, and what is parked.
@@ -78,11 +84,13 @@ impl Cli {
         match self.command {
             Command::Controller(args) => controller::run(args, stop).await?,
             Command::Crds(args) => crds::run(&args)?,
+            Command::Schemas(args) => schemas::run(&args)?,
             Command::Mover(args) => return Ok(mover::run(args).await),
             Command::Receiver(args) => {
                 receiver::run(args, stop).await.map_err(|error| Failure::new(&error, error.exit_code()))?;
             }
             Command::History(args) => history::run(args).await?,
+            Command::State(args) => state::run(args).await?,
             Command::Audit(args) => audit::run(args).await?,
             Command::Outbox(args) => outbox::run(args).await?,
             Command::Watch(args) => watch::run(args, stop).await?,

@@ -4,6 +4,7 @@
 //!
 //! Its fields stand in the order of their keys on the wire, as those of `event` do.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -20,7 +21,7 @@ pub const SNAPSHOT_SCHEMA: &str = "https://trueup.dev/schemas/snapshot.v1.json";
 pub type Snapshot = Envelope<SnapshotData>;
 
 /// How things stand with a resource since one row of its stream.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SnapshotData {
     /// The tenant's billing account.
@@ -30,8 +31,10 @@ pub struct SnapshotData {
     /// Since when this holds.
     pub effective_at: Timestamp,
     /// The ledger's life, 0 unless rows were once lost.
+    #[schemars(range(min = 0))]
     pub era: i64,
     /// The generation of the spec that was acted upon.
+    #[schemars(range(min = 0))]
     pub generation: i64,
     /// The hash of the row: what the next event follows.
     pub hash: Hash,
@@ -52,6 +55,7 @@ pub struct SnapshotData {
     /// The stream that this one carries on, when its object was made anew.
     pub previous_uid: Option<Uid>,
     /// The place of the row in the stream.
+    #[schemars(range(min = 1))]
     pub sequence: Sequence,
     /// The state.
     pub state: State,

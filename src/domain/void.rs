@@ -5,6 +5,7 @@
 //!
 //! Its fields stand in the order of their keys on the wire, as those of `event` do.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Envelope, Event, EventFault, EventId, Hash, Kind, Sequence, TenantName, Timestamp, Uid};
@@ -19,12 +20,13 @@ pub const VOID_SCHEMA: &str = "https://trueup.dev/schemas/void.v1.json";
 pub type Void = Envelope<VoidData>;
 
 /// A place in a stream, without what stood there.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct VoidData {
     /// The tenant's billing account.
     pub account: String,
     /// The ledger's life, 0 unless rows were once lost.
+    #[schemars(range(min = 0))]
     pub era: i64,
     /// The id of the event that is not sent.
     pub event_id: EventId,
@@ -41,6 +43,7 @@ pub struct VoidData {
     /// The hash of the stream's previous event; 64 zeros on the first.
     pub prev_hash: Hash,
     /// The place in the stream.
+    #[schemars(range(min = 1))]
     pub sequence: Sequence,
     /// The tenant it belongs to.
     pub tenant: TenantName,

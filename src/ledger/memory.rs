@@ -14,13 +14,16 @@ use super::{
     batch::{self, Standing},
     interventions::{Intervention, Refusal, Request},
     lanes::{self, HeldLane, Lane, LaneKey, Phase},
+    past::{Believed, Doubt, Held, PastQuery, PastState},
     store::{AppendError, Counts, Store, StoreError},
     types::{
         Claim, ClaimRequest, Draft, Head, Installation, LaneView, Opening, Outcome, PruneReport, PruneStep, PrunedRow,
-        Row, RowQuery, Settlement, ShardRow, Voided,
+        Row, RowQuery, Settlement, ShardRow, Subject, Voided,
     },
 };
-use crate::domain::{DestinationId, Epoch, Position, Selector, Sequence, Shard, Tables, Timestamp, Token, Uid};
+use crate::domain::{
+    DestinationId, Effective, Epoch, Position, Selector, Sequence, Shard, Tables, TimeSource, Timestamp, Token, Uid,
+};
 
 /// A ledger without a database.
 #[derive(Debug)]
@@ -132,6 +135,45 @@ impl Inner {
         }
         self.shards.insert(batch.shard.id, batch.shard);
         batch.outcomes
+    }
+
+    fn past(&self, head: &Head, query: &PastQuery) -> Option<PastState> {
+        let Subject { uid, kind, namespace, name, tenant, .. } = &head.subject;
+        let known_by = |as_of: Timestamp| {
+            let rows = self.streams.get(uid).into_iter().flatten().rev().filter_map(|(_, place)| self.rows.get(place));
+            rows.into_iter().find(|row| row.effective.at <= query.at && row.recorded_at <= as_of)
+        };
+        let gone = head.closed_at.is_some_and(|closed| closed <= query.at) && head.recorded_at <= query.then();
+        let row = known_by(query.as_of);
+        let kept = self.row(uid, Sequence::FIRST).is_some();
+        let wanted = head.opened_at <= query.at
+            && (row.is_some() || !kept)
+            && query.kind.is_none_or(|wanted| wanted == *kind)
+            && query.tenant.as_ref().is_none_or(|wanted| wanted == row.map_or(tenant, |row| &row.tenant))
+            && (query.ended || !gone);
+        let next = row.and_then(|row| self.row(uid, row.sequence.next())).filter(|next| {
+            let Effective { not_before, source, .. } = next.effective;
+            source == TimeSource::Inferred && not_before <= query.at && next.recorded_at <= query.as_of
+        });
+        wanted.then(|| PastState {
+            uid: uid.clone(),
+            kind: *kind,
+            namespace: namespace.clone(),
+            name: name.clone(),
+            held: row.map(|row| Held {
+                sequence: row.sequence,
+                state: row.to.clone(),
+                effective: row.effective,
+                recorded_at: row.recorded_at,
+                body: row.body.clone(),
+            }),
+            believed: match known_by(query.then()) {
+                Some(row) => Believed::Row { sequence: row.sequence, state: row.to.clone() },
+                None if kept => Believed::Nothing,
+                None => Believed::NotKept,
+            },
+            doubt: next.map(|next| Doubt { state: next.to.clone(), effective: next.effective }),
+        })
     }
 
     fn view(&self, (destination, uid): &LaneKey, lane: &Lane) -> LaneView {
@@ -253,6 +295,13 @@ impl Store for MemoryStore {
             places.filter_map(|place| inner.rows.get(place))
         };
         Ok(inner.heads.keys().flat_map(of).filter(|row| behind(row)).take(count(limit)).cloned().collect())
+    }
+
+    async fn past(&self, query: &PastQuery) -> Result<Vec<PastState>, StoreError> {
+        let inner = self.lock();
+        let behind = |uid: &Uid| query.after.as_ref().is_none_or(|after| uid > after);
+        let wanted = inner.heads.values().filter(|head| behind(&head.subject.uid));
+        Ok(wanted.filter_map(|head| inner.past(head, query)).take(count(query.limit.max(1))).collect())
     }
 
     async fn row(&self, uid: &Uid, sequence: Sequence) -> Result<Option<Row>, StoreError> {

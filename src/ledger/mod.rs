@@ -13,6 +13,7 @@ pub mod invariants;
 pub mod lanes;
 mod memory;
 mod open;
+mod past;
 mod postgres;
 pub mod pruner;
 mod records;
@@ -24,6 +25,7 @@ pub use appender::{Appender, AppenderError, AppenderLimits, AppenderStats, Stats
 pub use audit::{Report, audit};
 pub use memory::MemoryStore;
 pub use open::{open, open_existing};
+pub use past::{Believed, Doubt, Held, PastQuery, PastState};
 pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;
 pub use store::{AppendError, Counts, Store, StoreError};

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::domain::{
     Billable, DestinationId, Effective, Epoch, Era, EventId, Hash, InstallationId, Kind, Position, Selector, Sequence,
-    Shard, State, TenantName, Timestamp, Token, Uid,
+    Shard, State, TenantName, TimeSource, Timestamp, Token, Uid,
 };
 
 /// The columns of `resource` that make a `HeadRecord`.
@@ -51,8 +51,12 @@ fn quantity(number: i64) -> Result<u64, StoreError> {
     u64::try_from(number).map_err(|_| corrupt(format!("a quantity of {number}")))
 }
 
-fn kind(text: &str) -> Result<Kind, StoreError> {
+pub(super) fn kind(text: &str) -> Result<Kind, StoreError> {
     text.parse().map_err(|_| corrupt(format!("a resource of the unknown kind '{text}'")))
+}
+
+pub(super) fn time_source(text: &str) -> Result<TimeSource, StoreError> {
+    time_source_from(text).ok_or_else(|| corrupt(format!("the unknown time source '{text}'")))
 }
 
 #[derive(FromRow)]
@@ -155,8 +159,7 @@ impl TryFrom<RowRecord> for Row {
     type Error = StoreError;
 
     fn try_from(record: RowRecord) -> Result<Self, StoreError> {
-        let source = time_source_from(&record.time_source)
-            .ok_or_else(|| corrupt(format!("the unknown time source '{}'", record.time_source)))?;
+        let source = time_source(&record.time_source)?;
         Ok(Self {
             shard: Shard::new(record.shard),
             position: Position::new(record.position),

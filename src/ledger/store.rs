@@ -9,6 +9,7 @@ use async_trait::async_trait;
 
 use super::{
     interventions::{Intervention, Refusal, Request},
+    past::{PastQuery, PastState},
     types::{
         Claim, ClaimRequest, Draft, Head, Installation, LaneView, Opening, Outcome, PruneReport, PruneStep, PrunedRow,
         Row, RowQuery, Settlement, ShardRow, Voided,
@@ -160,6 +161,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Rows in the order of stream and sequence, behind `after`: what an audit walks.
     async fn stream_rows(&self, after: Option<(&Uid, Sequence)>, limit: u32) -> Result<Vec<Row>, StoreError>;
+
+    /// The resources that existed at a moment in the past, in the order of their UID, each with the row that held then.
+    async fn past(&self, query: &PastQuery) -> Result<Vec<PastState>, StoreError>;
 
     /// One row of a stream.
     async fn row(&self, uid: &Uid, sequence: Sequence) -> Result<Option<Row>, StoreError>;

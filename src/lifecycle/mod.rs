@@ -18,6 +18,8 @@ pub mod sink;
 mod states;
 mod steps;
 pub mod tenant;
+mod when;
+pub mod witnesses;
 
 #[cfg(test)]
 mod fixtures;

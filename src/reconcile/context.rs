@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kube::{ResourceExt, core::DynamicObject};
 
-use super::{retries::Retries, written::Written};
+use super::{looked::Looked, retries::Retries, written::Written};
 use crate::{
     api::{PodSecurity, TenantSpec, annotation, label},
     cluster::{Caches, Cluster, CustomKind, Events, OwnerKey},
@@ -41,6 +41,8 @@ pub struct Context {
     pub observe_only: bool,
     /// What was written and not yet seen by the watches.
     pub written: Written,
+    /// Which objects were looked at before.
+    pub looked: Looked,
     /// Which objects failed, how often in a row.
     pub retries: Retries,
 }

@@ -143,7 +143,8 @@ impl Look {
         let seen = M::observe(self, spec, head.as_ref()).await?;
         let shown: Vec<Condition> =
             serde_json::from_value(self.object.data["status"]["conditions"].clone()).unwrap_or_default();
-        let object = facts(&self.object, spec, &shown, &uid, context.observe_only);
+        let watched = context.looked.has(&uid);
+        let object = Object { watched, ..facts(&self.object, spec, &shown, &uid, context.observe_only) };
         let plan = M::decide(&object, &seen, head.as_ref(), now);
         debug!(object = %self.name(), ?plan.finalizer, apply = plan.apply.len(), delete = plan.delete.len(), transition = ?plan.transition.as_ref().map(|t| &t.to), "decided");
 
@@ -187,6 +188,7 @@ impl Look {
                 Err(error) if !error.is_conflict() && !error.is_terminal() => return Err(error.into()),
                 // Gone already: the cache had not heard.
                 _ => {
+                    context.looked.forget(&uid);
                     context.written.forget_own(&self.key);
                     return Ok(Some(Action::await_change()));
                 }
@@ -195,6 +197,7 @@ impl Look {
         if !plan.is_settled() {
             return Ok(None);
         }
+        context.looked.note(&uid);
         self.show(&plan.status).await?;
         Ok(Some(plan.look_again.map_or_else(Action::await_change, Action::requeue)))
     }
@@ -341,6 +344,7 @@ impl Look {
         };
         match self.context.appender.append(draft).await? {
             Outcome::Appended(new) => {
+                self.context.looked.note(&new.subject.uid);
                 let from = head.map_or("-", |head| head.state.as_str());
                 info!(object = %self.name(), sequence = %new.sequence, from, to = %new.state, reason = %new.reason, "transition");
                 self.context.metrics.transition(kind, from, new.state.as_str());
@@ -437,6 +441,7 @@ pub(super) fn facts<'a, S>(
         deleting_since: object.metadata.deletion_timestamp.as_ref().map(|time| time.0.into()),
         has_finalizer: object.finalizers().iter().any(|found| found == FINALIZER),
         paused: disabled || observe_only,
+        watched: true,
         spec,
         conditions,
     }

@@ -7,6 +7,7 @@ mod appdeployment;
 mod backup;
 mod context;
 mod look;
+mod looked;
 mod repository;
 mod retries;
 mod run;
@@ -16,6 +17,7 @@ mod written;
 
 pub use context::Context;
 pub use look::ReconcileError;
+pub use looked::Looked;
 pub use retries::Retries;
 pub use run::run;
 pub use written::Written;

@@ -4,4 +4,5 @@
 
 mod commands;
 mod comparisons;
+mod past;
 mod rig;

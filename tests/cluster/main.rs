@@ -15,3 +15,4 @@ mod leadership;
 mod settled;
 mod support;
 mod tenants;
+mod time;

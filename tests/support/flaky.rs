@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use trueup::{
     domain::{DestinationId, Epoch, Position, Selector, Sequence, Shard, Timestamp, Token, Uid},
     ledger::{
-        AppendError, Claim, ClaimRequest, Counts, Draft, Head, Installation, LaneView, Opening, Outcome, PruneReport,
-        PruneStep, PrunedRow, Row, RowQuery, Settlement, ShardRow, Store, StoreError, Voided,
+        AppendError, Claim, ClaimRequest, Counts, Draft, Head, Installation, LaneView, Opening, Outcome, PastQuery,
+        PastState, PruneReport, PruneStep, PrunedRow, Row, RowQuery, Settlement, ShardRow, Store, StoreError, Voided,
         interventions::{Intervention, Refusal, Request},
     },
 };
@@ -106,6 +106,10 @@ impl Store for Flaky {
 
     async fn stream_rows(&self, after: Option<(&Uid, Sequence)>, limit: u32) -> Result<Vec<Row>, StoreError> {
         self.inner.stream_rows(after, limit).await
+    }
+
+    async fn past(&self, query: &PastQuery) -> Result<Vec<PastState>, StoreError> {
+        self.inner.past(query).await
     }
 
     async fn row(&self, uid: &Uid, sequence: Sequence) -> Result<Option<Row>, StoreError> {

@@ -16,6 +16,9 @@ mod partitions;
 #[allow(clippy::duplicate_mod, reason = "once for each database, see its first lines")]
 #[path = "../read.rs"]
 mod read;
+#[allow(clippy::duplicate_mod, reason = "once for each database, see its first lines")]
+#[path = "../read_past.rs"]
+mod read_past;
 mod retention;
 mod transaction;
 mod write;
@@ -33,6 +36,7 @@ use self::{partitions::Room, transaction::begin};
 use super::{
     fault::{failed, not_committed},
     interventions::{Intervention, Refusal, Request},
+    past::{PastQuery, PastState},
     store::{AppendError, Counts, Store, StoreError},
     types::{
         Claim, ClaimRequest, Draft, Head, Installation, LaneView, Opening, Outcome, PruneReport, PruneStep, PrunedRow,
@@ -193,6 +197,10 @@ impl Store for PostgresStore {
 
     async fn stream_rows(&self, after: Option<(&Uid, Sequence)>, limit: u32) -> Result<Vec<Row>, StoreError> {
         read::stream_rows(&self.general, after, limit).await
+    }
+
+    async fn past(&self, query: &PastQuery) -> Result<Vec<PastState>, StoreError> {
+        read_past::past(&self.general, query).await
     }
 
     async fn row(&self, uid: &Uid, sequence: Sequence) -> Result<Option<Row>, StoreError> {

@@ -13,6 +13,9 @@ mod openings;
 #[allow(clippy::duplicate_mod, reason = "once for each database, see its first lines")]
 #[path = "../read.rs"]
 mod read;
+#[allow(clippy::duplicate_mod, reason = "once for each database, see its first lines")]
+#[path = "../read_past.rs"]
+mod read_past;
 mod retention;
 
 use std::{path::Path, time::Duration};
@@ -27,6 +30,7 @@ use sqlx::{
 use super::{
     fault::failed,
     interventions::{Intervention, Refusal, Request},
+    past::{PastQuery, PastState},
     store::{AppendError, Counts, Store, StoreError},
     types::{
         Claim, ClaimRequest, Draft, Head, Installation, LaneView, Opening, Outcome, PruneReport, PruneStep, PrunedRow,
@@ -164,6 +168,10 @@ impl Store for SqliteStore {
 
     async fn stream_rows(&self, after: Option<(&Uid, Sequence)>, limit: u32) -> Result<Vec<Row>, StoreError> {
         read::stream_rows(&self.reading, after, limit).await
+    }
+
+    async fn past(&self, query: &PastQuery) -> Result<Vec<PastState>, StoreError> {
+        read_past::past(&self.reading, query).await
     }
 
     async fn row(&self, uid: &Uid, sequence: Sequence) -> Result<Option<Row>, StoreError> {
