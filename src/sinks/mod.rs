@@ -176,6 +176,27 @@ pub enum Ending {
         /// What it said, for people.
         error: String,
     },
+    /// The receiver takes nothing now, whatever is sent: it cannot be reached, it does not know this sender, or it asks
+    /// to be left alone. Every resource meets that alike.
+    Unavailable {
+        /// How long it asked to be left alone.
+        after: Option<Duration>,
+        /// What happened, for people.
+        error: String,
+    },
+    /// Nothing was sent: there was no time left, or no room.
+    NotTried,
+}
+
+/// How much one message may hold, for a sink that takes the events of several resources at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Room {
+    /// Resources.
+    pub lanes: usize,
+    /// Events, of all of them together.
+    pub events: usize,
+    /// Bytes of their bodies. One event larger than that is sent all the same, alone.
+    pub bytes: usize,
 }
 
 /// Hands events to a receiver.
@@ -189,8 +210,29 @@ pub trait Sink: Send + Sync + fmt::Debug + 'static {
     /// [`Ending`].
     async fn deliver(&self, batch: Batch) -> Delivery;
 
-    /// The longest that one event may take; the lease of a lane is made to outlast it.
+    /// Delivers the events of several resources, in one message if they fit, and answers for each in the same order.
+    ///
+    /// Called only if there is [`Sink::room`].
+    async fn deliver_together(&self, batches: Vec<Batch>) -> Vec<Delivery> {
+        let mut deliveries = Vec::with_capacity(batches.len());
+        for batch in batches {
+            deliveries.push(self.deliver(batch).await);
+        }
+        deliveries
+    }
+
+    /// How much one message may hold, if the receiver takes the events of several resources at once.
+    fn room(&self) -> Option<Room> {
+        None
+    }
+
+    /// The longest that one message may take; the lease of a lane is made to outlast it.
     fn longest_attempt(&self) -> Duration;
+
+    /// How long the receiver is sure to recognise an event that it has already taken; `None` if for ever.
+    ///
+    /// An event whose fate is unknown may be sent again within that time and no later: beyond it, it could count twice.
+    fn dedupe_horizon(&self) -> Option<Duration>;
 }
 
 #[cfg(test)]

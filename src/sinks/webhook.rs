@@ -123,6 +123,11 @@ impl Sink for Webhook {
     fn longest_attempt(&self) -> Duration {
         self.endpoint.timeout()
     }
+
+    /// None: the receiver remembers each resource's last sequence, which never ages.
+    fn dedupe_horizon(&self) -> Option<Duration> {
+        None
+    }
 }
 
 impl Webhook {
