@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Backoff, DeliveryMetrics, RelayStatus, courier::Courier, settler::Settler, status::Notes};
+use super::{Backoff, DeliveryMetrics, RelayStatus, courier::Courier, gate::Gate, settler::Settler, status::Notes};
 use crate::{
     domain::{Clock, DestinationId, Random, Uid},
     ledger::{LaneState, Store, StoreError},
@@ -45,6 +45,11 @@ pub struct Limits {
     pub lease: Duration,
     /// How often to look for work without being told.
     pub poll: Duration,
+    /// How many events may be sent per second, retries included; one second's worth may go at once.
+    pub events_per_second: Option<u32>,
+    /// How many bytes of events are held at once, at most. Each message has an equal share, and is never so small that
+    /// it holds no event.
+    pub bytes: usize,
     /// How long a resource waits after a failure.
     pub backoff: Backoff,
 }
@@ -56,6 +61,8 @@ impl Default for Limits {
             rows_per_lane: 32,
             lease: Duration::from_mins(1),
             poll: Duration::from_secs(1),
+            events_per_second: None,
+            bytes: 16 << 20,
             backoff: Backoff::default(),
         }
     }
@@ -169,6 +176,7 @@ impl Relay {
             destination: id.clone(),
             revision,
             disabled: noted.disabled,
+            held: noted.held,
             acknowledged: noted.acknowledged,
             last_ack_at: noted.last_ack_at,
             last_error: noted.last_error,
@@ -200,9 +208,11 @@ impl Relay {
         let Parts { store, clock, random, commits, metrics } = self.parts.clone();
         let stop = self.stop.child_token();
         let notes = Arc::new(Notes::default());
+        let gate = Arc::new(Gate::default());
         let more = Arc::new(Notify::new());
         let (finished, settled) = mpsc::unbounded_channel();
         metrics.disabled.with_label_values(&[destination.id.as_str()]).set(0);
+        metrics.held.with_label_values(&[destination.id.as_str()]).set(0);
         let settler = Settler {
             destination: destination.id.clone(),
             store: Arc::clone(&store),
@@ -211,6 +221,7 @@ impl Relay {
             backoff: destination.limits.backoff,
             commits: commits.clone(),
             notes: Arc::clone(&notes),
+            gate: Arc::clone(&gate),
             metrics: metrics.clone(),
             more: Arc::clone(&more),
             stop: stop.clone(),
@@ -222,6 +233,7 @@ impl Relay {
             random,
             commits,
             notes: Arc::clone(&notes),
+            gate,
             metrics,
             more,
             finished,

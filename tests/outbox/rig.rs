@@ -77,6 +77,7 @@ pub fn limits() -> Limits {
         // So long that whatever a test sees within its patience was caused by a signal.
         poll: Duration::from_hours(1),
         backoff: Backoff { base: Duration::from_millis(5), cap: Duration::from_millis(40) },
+        ..Limits::default()
     }
 }
 
