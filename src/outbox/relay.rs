@@ -96,7 +96,7 @@ struct Served {
     destination: Destination,
     notes: Arc<Notes>,
     stop: CancellationToken,
-    tasks: [JoinHandle<()>; 2],
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl fmt::Debug for Relay {
@@ -128,6 +128,21 @@ impl Relay {
         // Both work for a moment; tokens keep them off each other's lanes.
         let new = self.start(destination);
         if let Some(old) = self.served().insert(id, new) {
+            old.stop.cancel();
+        }
+    }
+
+    /// The same, but nothing is sent before the destination is changed or enabled: `said` is why the receiver wanted
+    /// nothing more when a process before this one served it.
+    pub fn put_disabled(&self, destination: Destination, said: String) {
+        let (id, notes) = (destination.id.clone(), Arc::new(Notes::default()));
+        notes.write(|noted| {
+            noted.last_error = Some((self.parts.clock.now(), said.clone()));
+            noted.disabled = Some(said);
+        });
+        self.parts.metrics.disabled.with_label_values(&[id.as_str()]).set(1);
+        let served = Served { destination, notes, stop: self.stop.child_token(), tasks: Vec::new() };
+        if let Some(old) = self.served().insert(id, served) {
             old.stop.cancel();
         }
     }
@@ -241,7 +256,7 @@ impl Relay {
             commits_end: false,
         };
         // The settler ends by itself when the courier and the deliveries it began are gone.
-        let tasks = [tokio::spawn(courier.run()), tokio::spawn(settler.run(settled))];
+        let tasks = vec![tokio::spawn(courier.run()), tokio::spawn(settler.run(settled))];
         Served { destination, notes, stop, tasks }
     }
 }
@@ -249,9 +264,9 @@ impl Relay {
 impl Served {
     async fn end(self) {
         self.stop.cancel();
-        let [courier, settler] = self.tasks;
-        // A task that panicked has ended too.
-        let _ = courier.await;
-        let _ = settler.await;
+        for task in self.tasks {
+            // One that panicked has ended too.
+            let _ = task.await;
+        }
     }
 }

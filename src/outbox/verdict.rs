@@ -39,10 +39,9 @@ pub(super) fn settlement(held: Held, delivery: Delivery, backoff: &Backoff, rand
         // Without this, a sink that does nothing and calls it good would be asked again at once, for ever.
         Ending::Accepted => retry(None, "the sink delivered nothing and named no reason".to_owned()),
         Ending::Retry { after, error } => retry(after, error),
-        // The lane itself is well; it goes on when somebody enables the sink again.
-        Ending::Disabled { error } => retry(None, error),
-        // The destination's gate keeps the receiver's wish, for all lanes.
-        Ending::Unavailable { error, .. } => retry(None, error),
+        // The lane itself is well; it goes on when somebody enables the sink again, or when the destination's gate opens,
+        // which also keeps the receiver's wish, for all lanes.
+        Ending::Disabled { error } | Ending::Unavailable { error, .. } => retry(None, error),
         // Nobody is to blame. One that failed before waits again all the same, lest it come back at once for ever.
         Ending::NotTried if through > held.acked || held.attempts == 0 => Settlement::Acked { through },
         Ending::NotTried => retry(None, "there was no time left to send it".to_owned()),

@@ -3,9 +3,14 @@
 //! A sink knows how to hand over the next events of one resource and what the answer means. It knows nothing of
 //! lanes, leases and retries; those are the outbox's.
 
+mod answer;
 mod http;
+mod nats;
+mod openmeter;
+mod settings;
 pub mod signature;
 mod tls;
+mod together;
 pub mod webhook;
 
 pub(crate) use tls::client_config;
@@ -22,7 +27,7 @@ use crate::{
 };
 
 /// Every type of sink there is.
-const TYPES: &[SinkType] = &[webhook::TYPE];
+const TYPES: &[SinkType] = &[webhook::TYPE, nats::TYPE, openmeter::TYPE];
 
 /// How one type of sink is made from a configuration.
 #[derive(Clone, Copy)]
@@ -248,7 +253,10 @@ mod tests {
             secrets: BTreeMap::new(),
         };
         let fault = build(&config, Arc::new(SystemClock::default())).unwrap_err();
-        assert_eq!(fault.to_string(), "there is no sink of type 'carrier-pigeon'; use one of: webhook");
+        assert_eq!(
+            fault.to_string(),
+            "there is no sink of type 'carrier-pigeon'; use one of: webhook, nats, openmeter"
+        );
         assert_eq!(fault.code(), "UnknownSinkType");
     }
 }
