@@ -11,6 +11,7 @@ mod repository;
 mod retries;
 mod run;
 mod sink;
+mod sink_config;
 mod tenant;
 mod written;
 
