@@ -43,8 +43,8 @@ pub struct WebhookSink {
 #[serde(rename_all = "camelCase")]
 pub struct NatsSink {
     /// The addresses of its servers, apart by commas: `nats://HOST:PORT` or `tls://HOST:PORT`.
-    #[schemars(length(min = 8, max = 2048))]
-    #[x_kube(validation = Rule::new("self.split(',').all(address, address.trim().startsWith('nats://') || address.trim().startsWith('tls://'))").message("must be nats:// or tls:// addresses apart by commas"))]
+    #[schemars(length(min = 8, max = 512))]
+    #[x_kube(validation = Rule::new("self.matches('^(nats|tls)://[^, @]+(, *(nats|tls)://[^, @]+)*$')").message("must be nats:// or tls:// addresses apart by commas, without credentials"))]
     pub url: String,
     /// The stream, which must exist and cover the subjects `<subjectPrefix>.>`.
     #[schemars(length(min = 1, max = 255))]
