@@ -12,6 +12,7 @@ mod repository;
 mod retries;
 mod run;
 mod sink;
+mod sink_config;
 mod tenant;
 mod written;
 
