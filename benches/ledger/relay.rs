@@ -46,6 +46,10 @@ impl Sink for Nowhere {
     fn longest_attempt(&self) -> Duration {
         Duration::from_secs(1)
     }
+
+    fn dedupe_horizon(&self) -> Option<Duration> {
+        None
+    }
 }
 
 pub async fn run(plan: &Plan, lab: &Lab, report: &mut Report) {

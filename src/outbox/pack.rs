@@ -98,6 +98,7 @@ mod tests {
             head: Sequence::new(99),
             attempts,
             rewinds: 0,
+            doubt: None,
             rows: (1..).zip(sizes).map(row).collect(),
         }
     }
