@@ -15,6 +15,10 @@ test:
 e2e:
 	@hack/e2e
 
+## make bench-ledger    how fast the ledger and the relay are beside bare SQL; BENCH="append lone" for parts of it
+bench-ledger:
+	@cargo bench --quiet --bench ledger -- $(BENCH)
+
 ## make build           the program, into target/debug
 build:
 	@cargo build
@@ -27,6 +31,10 @@ lint:
 crds:
 	@cargo run --quiet --bin trueup -- crds --write crds
 
+## make schemas         write schemas/ anew from the types
+schemas:
+	@cargo run --quiet --bin trueup -- schemas --write schemas
+
 ## make clean-clusters  take down every throwaway cluster of yours, whoever started it
 clean-clusters:
 	@hack/cluster/cluster list
@@ -35,4 +43,4 @@ clean-clusters:
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
-.PHONY: demo test e2e build lint crds clean-clusters help
+.PHONY: demo test e2e bench-ledger build lint crds schemas clean-clusters help

@@ -17,10 +17,20 @@ mod deliver;
 mod histories;
 #[path = "ledger/lab.rs"]
 mod lab;
+#[path = "ledger/mend.rs"]
+mod mend;
+#[path = "ledger/openings.rs"]
+mod openings;
+#[path = "ledger/past.rs"]
+mod past;
 #[path = "ledger/postgres.rs"]
 mod postgres;
 #[path = "ledger/recover.rs"]
 mod recover;
+#[path = "ledger/restore.rs"]
+mod restore;
+#[path = "ledger/retention.rs"]
+mod retention;
 #[path = "ledger/tamper.rs"]
 mod tamper;
 
@@ -55,6 +65,11 @@ on_every_store! {
     append::a_large_batch_is_written_whole
     append::two_stores_on_one_database_see_each_other
     append::the_installation_is_written_once
+    append::an_abandoned_call_leaves_no_transaction_behind
+    past::what_was_is_told_by_what_is_known_now_and_by_what_was_known_then
+    past::what_had_ended_is_told_only_to_who_asks_or_if_it_was_not_known_to_have
+    past::a_time_whose_rows_are_gone_is_said_not_to_be_kept
+    past::the_past_can_be_asked_for_by_kind_and_by_the_tenant_of_that_time_page_by_page
     deliver::every_stream_gets_a_lane_to_every_destination
     deliver::a_claim_holds_its_lanes_until_the_lease_ends
     deliver::a_takeover_ends_the_leases_of_the_leader_before
@@ -68,6 +83,20 @@ on_every_store! {
     deliver::a_closed_destination_owes_nothing
     deliver::a_claim_never_misses_the_row_that_woke_it
     deliver::competing_relays_deliver_everything_in_order
+    openings::now_begins_with_a_snapshot_of_every_open_stream
+    openings::a_time_begins_with_how_things_stood_then
+    openings::a_receiver_that_knows_nothing_is_taken_back_no_further_than_the_beginning
+    openings::a_destination_that_is_opened_again_goes_on
+    openings::a_selector_decides_which_streams_get_lanes_when_they_open
+    openings::a_lane_that_goes_back_behind_what_was_removed_begins_anew_with_a_snapshot
+    openings::a_stream_whose_object_ended_before_is_not_told_to_a_new_destination
+    mend::a_lane_that_is_retried_goes_on_where_it_was
+    mend::a_void_goes_in_the_place_of_its_row_and_the_chain_goes_on
+    mend::what_cannot_be_done_is_refused_and_leaves_nothing
+    mend::an_amendment_waits_for_the_leader_and_is_done_once
+    mend::an_amendment_of_what_is_over_leaves_it_over
+    mend::a_lane_that_begins_with_a_snapshot_begins_later_when_that_is_voided
+    mend::what_is_not_known_to_have_arrived_is_remembered_since_it_was_first_sent
     appender::waiting_writers_share_transactions
     appender::a_lost_answer_is_resolved_by_reading
     appender::a_takeover_ends_the_appender
@@ -76,5 +105,10 @@ on_every_store! {
     recover::only_whoever_leads_takes_rows_back_or_begins_an_era
     recover::a_new_era_goes_on_where_the_ledger_ends
     recover::a_ledger_is_given_another_name_only_as_a_whole
+    recover::a_stream_that_comes_back_is_heard_of_where_its_tenants_labels_choose
+    recover::a_young_row_stays_although_older_ones_came_back_behind_it
     histories::generated_histories_agree_with_the_model
+    retention::old_rows_go_and_what_is_needed_stays
+    retention::what_is_left_of_a_stream_is_its_end_whatever_happens
+    retention::rows_that_are_not_old_stay
 }

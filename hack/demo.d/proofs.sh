@@ -41,6 +41,29 @@ prove_backup() {
   note " " "original  $original" && note " " "restored  $restored"
   [[ -n $original && $original == "$restored" ]] || fail "comparing the restored database with the original" "they differ"
   good "the backup is restorable: $restored, as in the original"
+}
+
+# forbid_half: a user who may read all customers, but not all orders. pg_dump wants every row or none, and tables go by name.
+forbid_half() {
+  in_cluster kubectl --namespace "$prod" exec --stdin database-0 -- \
+    psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --username shop shop <<'SQL' || fail "making a database user who may not read everything" "see above"
+\getenv password POSTGRES_PASSWORD
+CREATE ROLE clerk LOGIN PASSWORD :'password';
+GRANT SELECT ON ALL TABLES IN SCHEMA public TO clerk;
+ALTER TABLE orders ENABLE ROW LEVEL SECURITY;
+SQL
+}
+
+# prove_nothing_was_kept: the failed backup says why, and the repository has the one good snapshot and no other.
+prove_nothing_was_kept() {
+  local message kept
+  message=$(in_cluster kubectl --namespace "$prod" get backup shop-half --output jsonpath='{.status.conditions[?(@.type=="Stalled")].message}')
+  print "   its status says: ${message//$'\n'/ }"
+  [[ $message == *"row-level security policy for table \"orders\""* ]] || fail "reading why the dump failed" "its status does not have pg_dump's own words"
+  kept=$(in_cluster kubectl --namespace "$prod" exec restore -- restic --no-lock snapshots --json | jq length) ||
+    fail "listing the repository's snapshots" "see above"
+  [[ $kept == 1 ]] || fail "counting the repository's snapshots" "it should have 1, and has $kept"
+  good "the repository has 1 snapshot: nothing of the failed one is left"
   in_cluster kubectl --namespace "$prod" delete pod/restore --wait=false --now >>"$place/logs/kubectl.log"
 }
 

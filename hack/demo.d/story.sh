@@ -5,10 +5,13 @@
 readonly prod=acme-prod dev=acme-dev
 
 tell_story() {
-  chapters=9
+  chapters=10
   [[ $mode != kwok ]] || chapters=8
   a_customer_arrives
-  [[ $mode == kwok ]] || a_backup_is_made
+  if [[ $mode != kwok ]]; then
+    a_backup_is_made
+    a_dump_dies
+  fi
   it_is_scaled
   it_is_broken
   it_is_mended
@@ -50,6 +53,17 @@ a_backup_is_made() {
   example repository backup
   await_billing 120 Backup "$prod" shop-first Completed
   prove_backup
+  end_chapter
+}
+
+a_dump_dies() {
+  begin_chapter "A dump dies half way" "Its user may not read all rows of one table; pg_dump finds out after it has written another one."
+  forbid_half
+  print "   ${bold}\$ sed 's/shop-first/shop-half/; s/user: shop/user: clerk/' examples/backup.yaml | kubectl apply -f -${plain}"
+  sed -e 's/shop-first/shop-half/; s/user: shop/user: clerk/' -e "s|trueup\.dev/demo/|${DEMO_REGISTRY:-trueup.dev/demo}/|" "$root/examples/backup.yaml" |
+    in_cluster kubectl apply --filename - >>"$place/logs/kubectl.log" || fail "applying examples/backup.yaml for another user" "see above"
+  await_billing 120 Backup "$prod" shop-half Failed
+  prove_nothing_was_kept
   end_chapter
 }
 

@@ -31,8 +31,11 @@ check_facts() {
   check "billing heard of web's life" same "$(told "AppDeployment acme-prod/web")" "$lived"
   check "billing heard of preview's life" same "$(told "AppDeployment acme-dev/preview")" "Pending Progressing Available Suspended Progressing Available Terminating Deleted"
   check "billing heard of the backup's life" same "$(told "Backup acme-prod/shop-first")" "Pending Running Completed"
+  check "billing heard of the failed backup's life" same "$(told "Backup acme-prod/shop-half")" "Pending Running Failed"
   check "billing was told of each place once, in order" dense
   check "the backup was restored, row for row" shown "^ +✓ the backup is restorable: 500 customers, 5000 orders"
+  check "the failed backup says what pg_dump said" shown '^ +its status says: .*row-level security policy for table "orders"'
+  check "a dump that dies half way leaves nothing in the repository" shown "^ +✓ the repository has 1 snapshot: nothing of the failed one is left"
   check "the controller was killed half way" shown '\$ kill -KILL [0-9]+$'
   check "billing knew nothing better while it was dead" shown "✓ billing still has it as Progressing"
   check "the history has web's life in order" same "$(remembered)" "$lived"

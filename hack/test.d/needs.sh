@@ -29,6 +29,10 @@ get_postgres() {
 # build_cluster_meanwhile PART...: for the parts that need it. Their own calls wait for it.
 build_cluster_meanwhile() {
   [[ " $* " =~ " rest "|" controllers "|" cluster " ]] || return 0
+  nice hack/nats/build >"$logs/build-nats.log" 2>&1 || {
+    tail -n 15 "$logs/build-nats.log"
+    fail "building the NATS server" "see above" "hack/nats/build"
+  }
   nice hack/cluster/build control-plane >"$logs/build-cluster.log" 2>&1 &
   cluster_build=$!
 }

@@ -11,13 +11,16 @@ CREATE TABLE installation (
     era         BIGINT   NOT NULL
 );
 
--- One row per shard, and the lock of it: whoever holds it may number rows. That makes positions dense, and their
+-- One row per shard: whoever moves it from where it was read may number rows. That makes positions dense, and their
 -- order the order of commits; and it refuses a writer whose epoch has ended.
+--
+-- revision: moves with whatever else an append decides by: where events go, and the ledger's life.
 CREATE TABLE shard (
     id          BIGINT PRIMARY KEY,
     epoch       BIGINT NOT NULL,
     holder      TEXT,
     head        BIGINT NOT NULL DEFAULT 0,
+    revision    BIGINT NOT NULL DEFAULT 0,
     recorded_at BIGINT
 ) WITH (fillfactor = 10);
 
@@ -59,6 +62,9 @@ CREATE INDEX resource_by_name ON resource (name, kind);
 CREATE INDEX resource_open ON resource (uid) WHERE closed_at IS NULL;
 
 -- Every transition, which is also what is delivered: `body` is sent as it stands.
+--
+-- In partitions by position, so that old rows go as whole tables. That (uid, sequence) is unique rests on the
+-- compare-and-set of the stream's head: no index across partitions could say so.
 CREATE TABLE transition (
     shard        BIGINT NOT NULL,
     position     BIGINT NOT NULL,
@@ -79,9 +85,35 @@ CREATE TABLE transition (
     body         BYTEA  NOT NULL,
     prev_hash    BYTEA  NOT NULL,
     hash         BYTEA  NOT NULL,
-    PRIMARY KEY (shard, position),
-    UNIQUE (uid, sequence),
-    UNIQUE (event_id)
+    PRIMARY KEY (shard, position)
+) PARTITION BY RANGE (position);
+CREATE INDEX transition_by_stream ON transition (uid, sequence);
+
+-- What is still needed of partitions that were dropped: each stream's newest row, and what some lane is owed.
+CREATE TABLE transition_held PARTITION OF transition FOR VALUES FROM (MINVALUE) TO (1);
+
+-- The other partitions, and how many positions the next one gets. They are made before they are needed.
+CREATE TABLE partition (
+    lower BIGINT PRIMARY KEY,
+    upper BIGINT NOT NULL
+);
+CREATE TABLE partitioning (
+    one  SMALLINT PRIMARY KEY CHECK (one = 1),
+    rows BIGINT NOT NULL CHECK (rows > 0)
+);
+INSERT INTO partitioning VALUES (1, 1000000);
+
+-- Of each stream that lost rows to retention, the newest of them: where its chain of hashes goes on.
+CREATE TABLE pruned (
+    uid      TEXT COLLATE "C" PRIMARY KEY,
+    sequence BIGINT NOT NULL,
+    hash     BYTEA  NOT NULL
+);
+
+-- Up to here, rows of a shard may be missing; behind it, none is.
+CREATE TABLE pruned_shard (
+    shard    BIGINT PRIMARY KEY,
+    position BIGINT NOT NULL
 );
 
 -- What was told cannot be untold, not even by hand. (A superuser can drop the trigger; the hash chain is for that.)
@@ -104,22 +136,31 @@ CREATE TABLE evidence (
 );
 
 -- Where events go.
+--
+-- selector: which streams it hears of, as JSON; null for all of them. One that had a selector once keeps one, so that it
+-- stays known that streams may have no lane to it.
 CREATE TABLE destination (
     id        TEXT COLLATE "C" PRIMARY KEY,
-    opened_at BIGINT NOT NULL
+    opened_at BIGINT NOT NULL,
+    selector  TEXT
 );
 
 -- How far one destination is in one stream. The stream's head is not repeated here: an append then changes a lane only
 -- when it wakes it, and locks it otherwise.
 --
--- phase: 0 idle (all acknowledged), 1 ready since due_at, 2 waiting until due_at, 3 held until due_at, 4 parked.
+-- phase: 0 idle (all acknowledged), 1 ready since due_at, 2 waiting until due_at, 3 held until due_at, 4 parked since
+-- due_at. first: the place where it begins; if that is not 1, with a snapshot. held_at: when the last holder took it.
+-- doubt_since: when its next row was first sent without anybody knowing what became of that.
 CREATE TABLE lane (
     destination TEXT COLLATE "C" NOT NULL,
     uid         TEXT COLLATE "C" NOT NULL,
     acked       BIGINT   NOT NULL,
+    first       BIGINT   NOT NULL DEFAULT 1,
     phase       SMALLINT NOT NULL CHECK (phase BETWEEN 0 AND 4),
     due_at      BIGINT   NOT NULL,
     token       TEXT,
+    held_at     BIGINT,
+    doubt_since BIGINT,
     attempts    INTEGER  NOT NULL DEFAULT 0,
     rewinds     INTEGER  NOT NULL DEFAULT 0,
     park_reason TEXT,
@@ -129,3 +170,47 @@ CREATE TABLE lane (
 
 -- What can be claimed, in the order in which it is. Idle and parked lanes are not in it, however many there are.
 CREATE INDEX lane_due ON lane (destination, phase, due_at) WHERE phase BETWEEN 1 AND 3;
+
+-- What one destination is sent in the place of a row that it is not sent. Insert-only, like the rows.
+CREATE TABLE voided (
+    destination TEXT COLLATE "C" NOT NULL,
+    uid         TEXT COLLATE "C" NOT NULL,
+    sequence    BIGINT NOT NULL,
+    event_id    TEXT   NOT NULL,
+    recorded_at BIGINT NOT NULL,
+    body        BYTEA  NOT NULL,
+    PRIMARY KEY (destination, uid, sequence)
+);
+
+-- What people did to lanes, and why. Insert-only.
+CREATE TABLE intervention (
+    id          BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    recorded_at BIGINT NOT NULL,
+    who         TEXT   NOT NULL,
+    action      TEXT   NOT NULL,
+    destination TEXT COLLATE "C" NOT NULL,
+    uid         TEXT COLLATE "C" NOT NULL,
+    sequence    BIGINT NOT NULL,
+    park_reason TEXT,
+    last_error  TEXT,
+    reason      TEXT   NOT NULL
+);
+
+-- Those that ask the leader for a row, and what came of it. Insert-only; what is not here is still to be done.
+CREATE TABLE amendment (
+    intervention BIGINT PRIMARY KEY,
+    recorded_at  BIGINT NOT NULL,
+    outcome      TEXT   NOT NULL
+);
+CREATE INDEX intervention_amends ON intervention (id) WHERE action = 'amend';
+
+CREATE FUNCTION is_insert_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% is insert-only: % refused', TG_TABLE_NAME, TG_OP;
+END $$;
+CREATE TRIGGER voided_is_insert_only BEFORE UPDATE OR DELETE ON voided
+    FOR EACH ROW EXECUTE FUNCTION is_insert_only();
+CREATE TRIGGER intervention_is_insert_only BEFORE UPDATE OR DELETE ON intervention
+    FOR EACH ROW EXECUTE FUNCTION is_insert_only();
+CREATE TRIGGER amendment_is_insert_only BEFORE UPDATE OR DELETE ON amendment
+    FOR EACH ROW EXECUTE FUNCTION is_insert_only();

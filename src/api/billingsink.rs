@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, SecretKey};
+use super::{Condition, NatsSink, OpenMeterSink, WebhookSink};
 
 /// A receiver of every transition, in order, at least once.
 #[derive(CustomResource, Clone, PartialEq, Debug, Serialize, Deserialize, KubeSchema)]
@@ -26,6 +26,7 @@ use super::{Condition, SecretKey};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
+    validation = Rule::new("[has(self.webhook), has(self.nats), has(self.openmeter)].filter(set, set).size() == 1").message("exactly one of spec.webhook, spec.nats and spec.openmeter must be set"),
     validation = Rule::new("self.destinationId == oldSelf.destinationId").message("spec.destinationId cannot be changed: what was delivered is remembered under it"),
     validation = Rule::new("self.startAt == oldSelf.startAt").message("spec.startAt cannot be changed: it was used when the destination was opened")
 )]
@@ -38,7 +39,14 @@ pub struct BillingSinkSpec {
     /// Where a new destination begins.
     pub start_at: StartAt,
     /// A web server that takes CloudEvents.
-    pub webhook: WebhookSink,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<WebhookSink>,
+    /// A JetStream stream of NATS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nats: Option<NatsSink>,
+    /// A server that speaks OpenMeter's API for events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub openmeter: Option<OpenMeterSink>,
     /// Stops sending. Everything is kept and sent when this is taken back.
     #[serde(default)]
     pub suspend: bool,
@@ -52,35 +60,6 @@ pub struct BillingSinkSpec {
 pub enum StartAt {
     /// With the first row of every stream.
     Beginning,
-}
-
-/// A web server that takes CloudEvents, signed after Standard Webhooks.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct WebhookSink {
-    /// Its address.
-    #[schemars(length(min = 8, max = 2048))]
-    #[x_kube(validation = Rule::new("isURL(self) && (url(self).getScheme() == 'https' || url(self).getScheme() == 'http')").message("must be an http or https address"))]
-    pub url: String,
-    /// The signing keys, one `whsec_...` a line: the first is current, a second is still accepted while it is rotated.
-    /// The Secret is read from Trueup's own namespace.
-    pub secret_ref: SecretKey,
-    /// How long one delivery may take, in seconds.
-    #[serde(default = "timeout")]
-    #[schemars(range(min = 1, max = 60))]
-    pub timeout_seconds: i32,
-    /// How many deliveries may be under way at once, each of another resource.
-    #[serde(default = "concurrency")]
-    #[schemars(range(min = 1, max = 256))]
-    pub concurrency: i32,
-}
-
-fn timeout() -> i32 {
-    10
-}
-
-fn concurrency() -> i32 {
-    16
 }
 
 /// What is known of a sink.

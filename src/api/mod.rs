@@ -9,6 +9,7 @@ mod backuprepository;
 mod billingsink;
 mod common;
 mod quantity;
+mod sinks;
 mod tenant;
 
 pub use appdeployment::{AppDeployment, AppDeploymentSpec, AppDeploymentStatus, AppPort, AppProbes, AppResources};
@@ -18,9 +19,10 @@ pub use backup::{
 pub use backuprepository::{
     BackupRepository, BackupRepositorySpec, BackupRepositoryStatus, FilesystemRepository, S3Repository,
 };
-pub use billingsink::{BillingSink, BillingSinkSpec, BillingSinkStatus, StartAt, WebhookSink};
+pub use billingsink::{BillingSink, BillingSinkSpec, BillingSinkStatus, StartAt};
 pub use common::{API_GROUP, API_VERSION, Condition, LedgerRef, LocalName, MANAGER, SecretKey, annotation, label};
 pub use quantity::{ParseQuantityError, Quantity};
+pub use sinks::{CaBundle, ConfigMapKey, NatsSink, OpenMeterSink, WebhookSink};
 pub use tenant::{
     Billing, Isolation, LimitSpec, NamespaceStatus, Owner, OwnerKind, OwnerRole, PodSecurity, QuotaSpec, Tenant,
     TenantDeletion, TenantNamespace, TenantSpec, TenantStatus,

@@ -2,16 +2,17 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use jiff::{Span, SpanRelativeTo, ToSpan as _};
 use kube::Client;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Failure, ask_receiver::AskReceiver, failure::UNREACHABLE};
+use super::{Failure, ask_receiver::AskReceiver, failure::UNREACHABLE, when::When};
 use crate::{
     cluster::{self, Caches, Cluster, Events, IdentityError, Lease},
     domain::{Clock, Epoch, Era, InstallationId, Shard, SystemClock, SystemRandom},
-    ledger::{self, Appender, AppenderLimits, Installation, Store, StoreError},
+    ledger::{self, Appender, AppenderLimits, Installation, Store, StoreError, pruner},
     lifecycle::TABLES,
     outbox::{self, Relay},
     reconcile::{self, Applied, Context, SweepOptions},
@@ -51,6 +52,10 @@ pub struct Args {
     /// How many streams one sweep may close whose objects are gone. Without it: the larger of 10 and 1 %.
     #[arg(long, env = "TRUEUP_SWEEP_LIMIT", value_name = "STREAMS")]
     pub sweep_limit: Option<u64>,
+    /// How long transitions are kept, as in `400d`. Each resource's newest one stays for ever, and so does what some sink was
+    /// not sent yet. Without this, everything is kept.
+    #[arg(long, env = "TRUEUP_KEEP_TRANSITIONS", value_name = "SPAN", value_parser = keep)]
+    pub keep_transitions: Option<Span>,
     /// Record and show, but change nothing in the cluster.
     #[arg(long, env = "TRUEUP_OBSERVE_ONLY")]
     pub observe_only: bool,
@@ -191,6 +196,7 @@ impl Candidate {
             mover_image: self.args.mover_image.clone(),
             observe_only: self.args.observe_only,
             written: reconcile::Written::default(),
+            looked: reconcile::Looked::default(),
             retries: reconcile::Retries::default(),
         });
         let reconciling = async {
@@ -199,17 +205,38 @@ impl Candidate {
             }
             reconcile::run(context).await;
         };
+        let pruning = async {
+            match self.args.keep_transitions {
+                None => std::future::pending().await,
+                Some(span) => {
+                    let horizon = || When::Ago(span).before(self.clock.now());
+                    pruner::run(self.store.clone(), horizon, over.clone()).await;
+                }
+            }
+        };
         let mut stopped = false;
         tokio::select! {
             () = stop.cancelled() => stopped = true,
             () = lease.keep() => warn!("the lease is lost"),
             () = fenced.cancelled() => warn!("another process has begun a later epoch"),
             () = reconciling => {}
+            () = pruning => {}
         }
         over.cancel();
         relay.stop().await;
         appending.abort();
         if stopped { Ended::Stopped } else { Ended::SteppedDown }
+    }
+}
+
+/// How long to keep something that people may ask about: not for minutes.
+fn keep(text: &str) -> Result<Span, String> {
+    let span: Span = text.parse().map_err(|_| "write a span of time, such as 400d".to_owned())?;
+    let day = SpanRelativeTo::days_are_24_hours();
+    match span.compare((1.day(), day)) {
+        Ok(std::cmp::Ordering::Less) => Err("it must be a day at least".to_owned()),
+        Ok(_) => Ok(span),
+        Err(_) => Err("give it in days or weeks, since months and years have no fixed length".to_owned()),
     }
 }
 
@@ -279,4 +306,18 @@ async fn report_readiness(caches: Arc<Caches>, health: Arc<Health>) {
 
 fn host() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "trueup".into(), |name| name.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::keep;
+
+    #[test]
+    fn transitions_are_kept_for_a_day_at_least() {
+        assert!(keep("400d").is_ok() && keep("52w").is_ok() && keep("36h").is_ok());
+        assert!(keep("1h").unwrap_err().contains("a day at least"));
+        assert!(keep("1y").unwrap_err().contains("days or weeks"));
+        assert!(keep("-3d").unwrap_err().contains("a day at least"));
+        assert!(keep("long").unwrap_err().contains("such as 400d"));
+    }
 }

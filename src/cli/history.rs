@@ -1,6 +1,6 @@
 //! `trueup history`: what happened to a resource, and when.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{cmp::Ordering, collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -8,11 +8,11 @@ use super::{
     Failure, describe,
     reading::{self, Ledger, Output},
     table::{Align, Table},
-    text::{BOLD, DIM, PLAIN, Text},
-    when::When,
+    text::{BOLD, BUSY, DIM, PLAIN, Text},
+    when::{When, Window},
 };
 use crate::{
-    domain::{Clock, Effective, Event, Kind, Shard, SystemClock, TimeSource, Timestamp, Uid},
+    domain::{Clock, Effective, Event, Kind, Shard, SystemClock, TimeSource, Uid},
     ledger::{Head, Row, RowQuery, Store},
 };
 
@@ -21,6 +21,8 @@ const PAGE: u32 = 500;
 /// How much of a row's evidence is shown: the end of a log says most.
 const EVIDENCE_LINES: usize = 8;
 const EVIDENCE_WIDTH: usize = 112;
+/// What is recorded so long after it happened was not watched.
+const LATE: Duration = Duration::from_mins(1);
 
 /// Show what happened to a resource: every change of its state, from the ledger.
 ///
@@ -42,6 +44,12 @@ pub struct Args {
     /// Only what happened before that.
     #[arg(long, value_name = "TIME")]
     until: Option<When>,
+    /// Only what was recorded then or later, whenever it happened.
+    #[arg(long, value_name = "TIME")]
+    recorded_since: Option<When>,
+    /// Only what was recorded before that: what the ledger knew then.
+    #[arg(long, value_name = "TIME")]
+    recorded_until: Option<When>,
     /// Only the object with this UID.
     #[arg(long)]
     uid: Option<String>,
@@ -55,17 +63,12 @@ pub struct Args {
 /// Prints it.
 pub async fn run(args: Args) -> Result<(), Failure> {
     let now = SystemClock::default().now();
-    let since = args.since.map(|when| when.before(now));
-    let until = args.until.map(|when| when.before(now));
-    if let (Some(since), Some(until)) = (since, until)
-        && since >= until
-    {
-        let (since, until) = (describe::moment(since), describe::moment(until));
-        return Err(Failure::usage(&format!("--since {since} is not before --until {until}; exchange them")));
-    }
+    let happened = Window::of(args.since, args.until, now).ordered("--since", "--until")?;
+    let recorded = Window::of(args.recorded_since, args.recorded_until, now);
+    let recorded = recorded.ordered("--recorded-since", "--recorded-until")?;
     let (namespace, name) = whose(args.kind, args.namespace, args.name)?;
     let (store, _) = args.ledger.open().await?;
-    let wanted = Wanted { kind: args.kind, namespace, name, uid: args.uid.map(Uid::new), since, until };
+    let wanted = Wanted { kind: args.kind, namespace, name, uid: args.uid.map(Uid::new), happened, recorded };
     let streams = read(&store, &wanted).await?;
     if streams.is_empty() {
         return Err(Failure::violated(&wanted.unknown()));
@@ -101,8 +104,8 @@ struct Wanted {
     namespace: Option<String>,
     name: String,
     uid: Option<Uid>,
-    since: Option<Timestamp>,
-    until: Option<Timestamp>,
+    happened: Window,
+    recorded: Window,
 }
 
 impl Wanted {
@@ -119,14 +122,9 @@ impl Wanted {
 
     /// The times that are shown, if not all.
     fn window(&self) -> Option<String> {
-        match (self.since, self.until) {
-            (None, None) => None,
-            (Some(since), None) => Some(format!("since {}", describe::moment(since))),
-            (None, Some(until)) => Some(format!("before {}", describe::moment(until))),
-            (Some(since), Some(until)) => {
-                Some(format!("between {} and {}", describe::moment(since), describe::moment(until)))
-            }
-        }
+        let recorded = self.recorded.in_words().map(|words| format!("that was recorded {words}"));
+        let parts: Vec<String> = self.happened.in_words().into_iter().chain(recorded).collect();
+        (!parts.is_empty()).then(|| parts.join(" "))
     }
 }
 
@@ -157,10 +155,12 @@ async fn read(store: &Arc<dyn Store>, wanted: &Wanted) -> Result<Vec<Stream>, Fa
         query.after = Some((shard, position));
         for row in page {
             let (before, rows) = streams.entry(row.uid.clone()).or_default();
-            if wanted.since.is_some_and(|since| row.effective.at < since) {
-                *before = Some(row);
-            } else if wanted.until.is_none_or(|until| row.effective.at < until) {
-                rows.push(row);
+            let (happened, recorded) =
+                (wanted.happened.place(row.effective.at), wanted.recorded.place(row.recorded_at));
+            match (happened, recorded) {
+                (Ordering::Equal, Ordering::Equal) => rows.push(row),
+                (Ordering::Greater, _) | (_, Ordering::Greater) => {}
+                _ => *before = Some(row),
             }
         }
     }
@@ -259,7 +259,7 @@ fn table(rows: &[Row]) -> Table {
             vec![states.and(describe::style_of(&row.to), row.to.as_str())],
             vec![Text::plain(&row.reason)],
             vec![Text::new(if billable == "nothing" { DIM } else { PLAIN }, &billable)],
-            vec![Text::new(DIM, describe::moment_beside(row.recorded_at, row.effective.at))],
+            recorded(row),
         ]);
         for line in row.evidence.iter().flat_map(|text| evidence(text)) {
             table.note(line);
@@ -287,6 +287,16 @@ fn when(effective: Effective) -> Vec<Text> {
     }
     if !notes.is_empty() {
         lines.push(Text::new(DIM, notes.join(" ")));
+    }
+    lines
+}
+
+/// The recorded time; below it how much later that was, if it was much.
+fn recorded(row: &Row) -> Vec<Text> {
+    let mut lines = vec![Text::new(DIM, describe::moment_beside(row.recorded_at, row.effective.at))];
+    let delay = row.recorded_at.since(row.effective.at);
+    if delay >= LATE {
+        lines.push(Text::new(BUSY, format!("{} later", describe::span(delay))));
     }
     lines
 }

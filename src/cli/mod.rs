@@ -12,6 +12,8 @@ mod mover;
 mod outbox;
 mod reading;
 pub mod receiver;
+mod schemas;
+mod state;
 mod table;
 mod text;
 mod watch;
@@ -48,12 +50,16 @@ pub enum Command {
     Controller(controller::Args),
     /// Print the custom resource definitions.
     Crds(crds::Args),
+    /// Print the JSON Schemas of what billing receives.
+    Schemas(schemas::Args),
     /// Store a dump, or remove one. Runs within a backup's Job.
     Mover(mover::MoverArgs),
     /// Run the reference billing receiver.
     Receiver(receiver::Args),
     /// Show what happened to a resource.
     History(history::Args),
+    /// Show what everything's state was at a moment in the past.
+    State(state::Args),
     /// Check that every invariant holds.
     Audit(audit::Args),
     /// Keep the ledger safe: back it up, verify and restore a backup, recover what was lost, move it.
@@ -81,11 +87,13 @@ impl Cli {
         match self.command {
             Command::Controller(args) => controller::run(args, stop).await?,
             Command::Crds(args) => crds::run(&args)?,
+            Command::Schemas(args) => schemas::run(&args)?,
             Command::Mover(args) => return Ok(mover::run(args).await),
             Command::Receiver(args) => {
                 receiver::run(args, stop).await.map_err(|error| Failure::new(&error, error.exit_code()))?;
             }
             Command::History(args) => history::run(args).await?,
+            Command::State(args) => state::run(args).await?,
             Command::Audit(args) => audit::run(args).await?,
             Command::Ledger(args) => ledger::run(args).await?,
             Command::Outbox(args) => outbox::run(args).await?,

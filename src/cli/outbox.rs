@@ -169,7 +169,7 @@ async fn parked(store: &Arc<dyn Store>, lane: LaneView) -> Result<Parked, Failur
 
 impl Destination {
     fn count(&mut self, lane: &LaneView) {
-        self.delivered += u64::try_from(lane.acked.get()).unwrap_or(0);
+        self.delivered += lane.delivered();
         if lane.state == LaneState::Parked {
             self.parked += 1;
             return;

@@ -1,9 +1,10 @@
 //! Times as people give them on a command line.
 
-use std::str::FromStr;
+use std::{cmp::Ordering, str::FromStr};
 
 use jiff::{Span, civil, tz::TimeZone};
 
+use super::{Failure, describe};
 use crate::domain::Timestamp;
 
 /// A moment, or how long ago it was.
@@ -49,6 +50,55 @@ impl When {
             Self::Ago(span) => {
                 let zoned = now.to_jiff().to_zoned(TimeZone::UTC);
                 zoned.checked_sub(span).map_or(Timestamp::from_micros(i64::MIN), |at| at.timestamp().into())
+            }
+        }
+    }
+}
+
+/// From a moment until before another; open where there is none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Window {
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+}
+
+impl Window {
+    /// The window between the two, if it is `now`.
+    pub fn of(since: Option<When>, until: Option<When>, now: Timestamp) -> Self {
+        Self { since: since.map(|when| when.before(now)), until: until.map(|when| when.before(now)) }
+    }
+
+    /// The same, unless it ends before it begins; the two options are called so.
+    pub fn ordered(self, since_option: &str, until_option: &str) -> Result<Self, Failure> {
+        match (self.since, self.until) {
+            (Some(since), Some(until)) if since >= until => {
+                let (since, until) = (describe::moment(since), describe::moment(until));
+                let what = format!("{since_option} {since} is not before {until_option} {until}; exchange them");
+                Err(Failure::usage(&what))
+            }
+            _ => Ok(self),
+        }
+    }
+
+    /// Where `at` is: before the window, in it, or behind it.
+    pub fn place(self, at: Timestamp) -> Ordering {
+        if self.since.is_some_and(|since| at < since) {
+            Ordering::Less
+        } else if self.until.is_none_or(|until| at < until) {
+            Ordering::Equal
+        } else {
+            Ordering::Greater
+        }
+    }
+
+    /// `between 2026-11-17 09:00:00 and 2026-11-18 09:00:00`; `None` if it holds everything.
+    pub fn in_words(self) -> Option<String> {
+        match (self.since, self.until) {
+            (None, None) => None,
+            (Some(since), None) => Some(format!("since {}", describe::moment(since))),
+            (None, Some(until)) => Some(format!("before {}", describe::moment(until))),
+            (Some(since), Some(until)) => {
+                Some(format!("between {} and {}", describe::moment(since), describe::moment(until)))
             }
         }
     }

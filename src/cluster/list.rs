@@ -1,5 +1,7 @@
 //! The custom resources as the API server shows them, for commands that only look.
 
+use std::collections::BTreeMap;
+
 use kube::{
     Api, Client, ResourceExt,
     api::{DynamicObject, ListParams},
@@ -8,7 +10,7 @@ use kube::{
 use super::CustomKind;
 use crate::{
     api::{Condition, LedgerRef},
-    domain::{Kind, Sequence, State, Timestamp, Uid},
+    domain::{Kind, Labels, Sequence, State, TenantName, Timestamp, Uid},
     ledger::comparisons::{Shown, ShownPlace},
     lifecycle::FINALIZER,
 };
@@ -52,22 +54,33 @@ pub struct Listed {
 pub async fn list(client: &Client, freshness: Freshness) -> Result<Vec<Listed>, kube::Error> {
     let mut found = vec![];
     for kind in Kind::ALL {
-        let api: Api<DynamicObject> = Api::all_with(client.clone(), &CustomKind::of(kind).resource());
-        let mut params = match freshness {
-            Freshness::Latest => ListParams::default().limit(PAGE),
-            // Pages would be read from the database again.
-            Freshness::Cached => ListParams::default().match_any(),
-        };
-        loop {
-            let page = api.list(&params).await?;
-            found.extend(page.items.iter().map(|object| listed(kind, object)));
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params = params.continue_token(&token),
-                None => break,
-            }
-        }
+        found.extend(objects(client, kind, freshness).await?.iter().map(|object| listed(kind, object)));
     }
     Ok(found)
+}
+
+/// The labels of every Tenant.
+pub async fn tenant_labels(client: &Client) -> Result<BTreeMap<TenantName, Labels>, kube::Error> {
+    let tenants = objects(client, Kind::Tenant, Freshness::Latest).await?;
+    Ok(tenants.iter().map(|tenant| (TenantName::new(tenant.name_any()), tenant.labels().clone())).collect())
+}
+
+async fn objects(client: &Client, kind: Kind, freshness: Freshness) -> Result<Vec<DynamicObject>, kube::Error> {
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), &CustomKind::of(kind).resource());
+    let mut params = match freshness {
+        Freshness::Latest => ListParams::default().limit(PAGE),
+        // Pages would be read from the database again.
+        Freshness::Cached => ListParams::default().match_any(),
+    };
+    let mut found = vec![];
+    loop {
+        let page = api.list(&params).await?;
+        found.extend(page.items);
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(found),
+        }
+    }
 }
 
 fn listed(kind: Kind, object: &DynamicObject) -> Listed {

@@ -20,7 +20,7 @@ pub use identity::{
 pub use index::{Index, OwnerKey};
 pub use leader::{LEASE, Leadership, leadership};
 pub use lease::{Lease, LeaseError, LeaseTerm};
-pub use list::{Freshness, Listed, list};
+pub use list::{Freshness, Listed, list, tenant_labels};
 pub use resources::{CustomKind, child_resource, missing_crds};
 pub use watch::{Caches, Request};
 pub use write::{Cluster, ClusterError, is_refusal};

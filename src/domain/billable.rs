@@ -1,21 +1,26 @@
 //! What a resource costs from a moment on.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// Absolute quantities, never differences, valid until the stream's next row.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
 pub struct Billable {
     /// Thousandths of a core, all replicas together.
     #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
+    #[schemars(with = "String", regex(pattern = "^(0|[1-9][0-9]{0,18})$"))]
     pub cpu_millicores: u64,
     /// Bytes of memory, all replicas together.
     #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
+    #[schemars(with = "String", regex(pattern = "^(0|[1-9][0-9]{0,18})$"))]
     pub memory_bytes: u64,
     /// Pods that are both wanted and available.
     pub replicas: u32,
     /// Bytes of storage.
     #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
+    #[schemars(with = "String", regex(pattern = "^(0|[1-9][0-9]{0,18})$"))]
     pub storage_bytes: u64,
 }
 

@@ -1,7 +1,8 @@
 //! The kinds of resources that have a stream in the ledger.
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// A kind whose every transition is recorded.
@@ -49,6 +50,21 @@ impl Kind {
             Self::AppDeployment => "tua",
             Self::Backup => "tub",
         }
+    }
+}
+
+impl JsonSchema for Kind {
+    fn schema_name() -> Cow<'static, str> {
+        "Kind".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    // Open: a version that knows more kinds tells of them under the same schema.
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[A-Z][A-Za-z]*$", "examples": Self::ALL.map(Self::as_str) })
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::{borrow::Cow, fmt, time::Duration};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::Kind;
@@ -28,6 +29,21 @@ impl State {
     /// Its name.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl JsonSchema for State {
+    fn schema_name() -> Cow<'static, str> {
+        "State".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    // Open: states are a kind's own, and a later version may have more.
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[A-Z][A-Za-z]*$" })
     }
 }
 

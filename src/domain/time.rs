@@ -1,7 +1,8 @@
 //! Moments, in the precision that the ledger keeps, and what is known of when something happened.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{borrow::Cow, fmt, str::FromStr, time::Duration};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// A moment in UTC, in whole microseconds: what both databases and the event format can hold exactly.
@@ -23,6 +24,12 @@ impl Timestamp {
     #[must_use]
     pub fn plus(self, span: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)))
+    }
+
+    /// This moment less `span`.
+    #[must_use]
+    pub fn minus(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)))
     }
 
     /// How long after `earlier` this is; zero when it is not after it.
@@ -68,6 +75,21 @@ impl Serialize for Timestamp {
     }
 }
 
+impl JsonSchema for Timestamp {
+    fn schema_name() -> Cow<'static, str> {
+        "Timestamp".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let pattern = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$";
+        json_schema!({ "type": "string", "format": "date-time", "pattern": pattern })
+    }
+}
+
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
@@ -75,14 +97,15 @@ impl<'de> Deserialize<'de> for Timestamp {
 }
 
 /// Where an effective time came from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(inline)]
 pub enum TimeSource {
     /// Kubernetes or the workload itself said so.
     Reported,
-    /// Trueup saw it between two looks; the bounds say which.
+    /// A look found it: after the stream's previous row, and not later than that look.
     Observed,
-    /// Nobody watched; the bounds are all that is known.
+    /// It happened while nobody watched, or follows from a deadline; the bounds are all that is known.
     Inferred,
     /// What was reported lay before the stream's previous row, and was moved up to it.
     Clamped,

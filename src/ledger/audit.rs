@@ -3,12 +3,12 @@
 //! The ledger may be in use meanwhile. Heads are read before the rows and lanes that must match them, so whatever was
 //! written in between is newer than what is being checked, and is left for the next audit.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use super::{
     invariants::{self, Violation, Walked},
     store::{Store, StoreError},
-    types::{Head, Installation, LaneView, Row, RowQuery},
+    types::{Head, Installation, LaneView, PrunedRow, Row, RowQuery, Voided},
 };
 use crate::domain::{DestinationId, Position, Sequence, Shard, Tables, Uid};
 
@@ -53,6 +53,7 @@ pub async fn audit(store: &dyn Store, tables: Tables) -> Result<Report, StoreErr
     let auditor = Auditor { store, tables, installation };
     auditor.shards(&mut report).await?;
     auditor.streams(&mut report).await?;
+    auditor.voids(&mut report).await?;
     Ok(report)
 }
 
@@ -72,12 +73,18 @@ impl Auditor<'_> {
             if page.is_empty() {
                 break;
             }
+            // Asked for behind the page: what is not in it may have been removed at any time before.
+            let mut pruned: Option<(Shard, Position)> = None;
             for row in page {
                 let mut found = Vec::new();
                 if let Some(last) = previous.take_if(|last| last.shard != row.shard) {
                     self.shard_head(last, &mut found).await?;
                 }
-                invariants::in_shard(previous.as_ref(), &row, &mut found);
+                if pruned.is_none_or(|(shard, _)| shard != row.shard) {
+                    pruned = Some((row.shard, self.store.pruned_until(row.shard).await?));
+                }
+                let pruned_until = pruned.map(|(_, until)| until).unwrap_or_default();
+                invariants::in_shard(pruned_until, previous.as_ref(), &row, &mut found);
                 report.add(found);
                 report.transitions += 1;
                 previous = Some(row);
@@ -105,6 +112,25 @@ impl Auditor<'_> {
         };
         invariants::shard_head(&shard, newest.as_ref(), found);
         Ok(())
+    }
+
+    /// What goes in the place of rows, each against its row.
+    async fn voids(&self, report: &mut Report) -> Result<(), StoreError> {
+        let mut last: Option<Voided> = None;
+        loop {
+            let after = last.as_ref().map(|voided| (&voided.destination, &voided.uid, voided.sequence));
+            let page = self.store.voids(after, PAGE).await?;
+            for voided in &page {
+                let mut found = Vec::new();
+                let row = self.store.row(&voided.uid, voided.sequence).await?;
+                invariants::voided(voided, row.as_ref(), &mut found);
+                report.add(found);
+            }
+            match page.into_iter().next_back() {
+                Some(voided) => last = Some(voided),
+                None => return Ok(()),
+            }
+        }
     }
 
     /// Every stream: its rows in order, its head, and its lanes.
@@ -145,6 +171,9 @@ impl Auditor<'_> {
         last: Option<&Uid>,
         report: &mut Report,
     ) -> Result<(), StoreError> {
+        let uids: Vec<Uid> = heads.iter().map(|head| head.subject.uid.clone()).collect();
+        let pruned = self.store.pruned(&uids).await?;
+        let pruned: HashMap<&Uid, &PrunedRow> = pruned.iter().map(|row| (&row.uid, row)).collect();
         let mut heads: VecDeque<&Head> = heads.iter().collect();
         let mut walked: Option<Walked> = None;
         let mut place = after.map(|uid| (uid.clone(), Sequence::new(i64::MAX)));
@@ -169,7 +198,16 @@ impl Auditor<'_> {
                 if row.sequence <= head.sequence {
                     let mut found = Vec::new();
                     let previous = walked.as_ref().map(|walked| &walked.newest);
-                    invariants::in_stream(self.tables, &self.installation, head, previous, &row, &mut found);
+                    let pruned = pruned.get(&row.uid).copied();
+                    // It may have lost more since the page's marks were read.
+                    let more = match previous {
+                        None if row.sequence > pruned.map_or(Sequence::FIRST, |row| row.sequence.next()) => {
+                            self.store.pruned(std::slice::from_ref(&row.uid)).await?.pop()
+                        }
+                        _ => None,
+                    };
+                    let pruned = more.as_ref().or(pruned);
+                    invariants::in_stream(self.tables, &self.installation, head, pruned, previous, &row, &mut found);
                     report.add(found);
                     walked = Some(Walked::on(walked, row));
                 }
@@ -243,7 +281,7 @@ impl Auditor<'_> {
                 let mut found = Vec::new();
                 invariants::lane(lane, &mut found);
                 report.add(found);
-                report.deliveries += u64::try_from(lane.acked.get()).unwrap_or(0);
+                report.deliveries += lane.delivered();
                 let mut without = VecDeque::new();
                 while let Some(uid) = wanted.pop_front_if(|uid| **uid <= lane.uid) {
                     if *uid != lane.uid {
@@ -257,14 +295,17 @@ impl Auditor<'_> {
         Ok(())
     }
 
-    /// Streams without a lane, unless the destination was closed meanwhile.
+    /// Streams without a lane, unless the destination hears of some only, or was closed meanwhile.
     async fn laneless(
         &self,
         destination: &DestinationId,
         uids: VecDeque<&Uid>,
         report: &mut Report,
     ) -> Result<(), StoreError> {
-        if !uids.is_empty() && self.store.destinations().await?.contains(destination) {
+        if uids.is_empty() || self.store.selectors().await?.iter().any(|(selective, _)| selective == destination) {
+            return Ok(());
+        }
+        if self.store.destinations().await?.contains(destination) {
             report.add(uids.into_iter().map(|uid| invariants::no_lane(destination, uid)).collect());
         }
         Ok(())

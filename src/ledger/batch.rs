@@ -7,8 +7,8 @@ use super::{
     types::{Draft, Head, Installation, Outcome, Row, ShardRow},
 };
 use crate::domain::{
-    Billable, DATA_SCHEMA, Effective, Epoch, Event, EventData, EventId, Hash, Position, Sequence, Tables, Timestamp,
-    Uid,
+    Billable, DATA_SCHEMA, DestinationId, Effective, Epoch, Event, EventData, EventId, Hash, Position, Selector,
+    Sequence, State, Tables, Timestamp, Uid,
 };
 
 /// What was read under the shard's lock.
@@ -20,6 +20,8 @@ pub struct Standing {
     pub installation: Installation,
     /// The heads of the streams that the drafts name, as far as they exist.
     pub heads: HashMap<Uid, Head>,
+    /// Which streams those destinations hear of that do not hear of all.
+    pub selectors: Vec<(DestinationId, Selector)>,
 }
 
 /// What is to be written, all of it or nothing, and what to answer.
@@ -33,6 +35,8 @@ pub struct Batch {
     pub heads: Vec<Head>,
     /// The shard's row afterwards.
     pub shard: ShardRow,
+    /// The lanes of new streams to destinations that do not hear of all. To all others, every stream has one.
+    pub chosen: Vec<(DestinationId, Uid)>,
 }
 
 /// The UIDs that `drafts` name, each once, in order.
@@ -50,7 +54,7 @@ pub fn decide(
     now: Timestamp,
     drafts: &[Draft],
 ) -> Result<Batch, AppendError> {
-    let Standing { mut shard, installation, mut heads } = standing;
+    let Standing { mut shard, installation, mut heads, selectors } = standing;
     if shard.epoch != epoch {
         return Err(AppendError::Fenced { shard: shard.id, mine: epoch, current: shard.epoch });
     }
@@ -58,6 +62,7 @@ pub fn decide(
     let recorded_at = shard.recorded_at.map_or(now, |last| last.max(now));
     let mut rows = Vec::with_capacity(drafts.len());
     let mut moved = BTreeSet::new();
+    let mut chosen = Vec::new();
     let outcomes = drafts
         .iter()
         .map(|draft| {
@@ -77,6 +82,9 @@ pub fn decide(
                     shard.head = row.position;
                     rows.push(row);
                     moved.insert(uid.clone());
+                    if before.is_none() {
+                        chosen.extend(chosen_by(&selectors, draft));
+                    }
                     heads.insert(uid.clone(), head.clone());
                     Outcome::Appended(Box::new(head))
                 }
@@ -87,7 +95,16 @@ pub fn decide(
         shard.recorded_at = Some(recorded_at);
     }
     let heads = moved.iter().filter_map(|uid| heads.remove(uid)).collect();
-    Ok(Batch { outcomes, rows, heads, shard })
+    Ok(Batch { outcomes, rows, heads, shard, chosen })
+}
+
+/// The lanes to destinations with `selectors` of the stream that `draft` opens.
+pub(super) fn chosen_by<'a>(
+    selectors: &'a [(DestinationId, Selector)],
+    draft: &'a Draft,
+) -> impl Iterator<Item = (DestinationId, Uid)> + 'a {
+    let hears = |(_, selector): &&(_, Selector)| selector.chooses(draft.subject.kind, &draft.labels);
+    selectors.iter().filter(hears).map(|(destination, _)| (destination.clone(), draft.subject.uid.clone()))
 }
 
 /// The text kept beside a row: what PostgreSQL can store of it.
@@ -103,12 +120,17 @@ struct Place {
     recorded_at: Timestamp,
 }
 
+/// Whether the state table lets a stream in the state `from` do what `draft` says.
+pub(super) fn allowed(tables: Tables, draft: &Draft, from: Option<&State>) -> bool {
+    // An amendment states anew what holds, be that over.
+    if draft.amends.is_some() { from == Some(&draft.to) } else { tables.of(draft.subject.kind).allows(from, &draft.to) }
+}
+
 /// Why `draft` must not be written although it is not stale: somebody decided wrongly.
 fn fault(tables: Tables, shard: &ShardRow, draft: &Draft, before: Option<&Head>) -> Option<String> {
     let Draft { subject, to, effective, .. } = draft;
-    let table = tables.of(subject.kind);
     let from = before.map(|head| &head.state);
-    if !table.allows(from, to) {
+    if !allowed(tables, draft, from) {
         let from = from.map_or("the beginning", |state| state.as_str());
         return Some(format!("{} {} may not go from {from} to {to}", subject.kind, subject.name));
     }
@@ -214,6 +236,7 @@ fn event_of(
         data: EventData {
             tenant: subject.tenant.clone(),
             account: subject.account.clone(),
+            amends: draft.amends,
             plan: subject.plan.clone(),
             kind: subject.kind,
             namespace: subject.namespace.clone(),
@@ -286,7 +309,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        domain::{Deadline, Era, InstallationId, Kind, Shard, State, StateRow, Table, TenantName, TimeSource},
+        domain::{Deadline, Era, InstallationId, Kind, Labels, Shard, StateRow, Table, TenantName, TimeSource},
         ledger::types::Subject,
     };
 
@@ -322,6 +345,8 @@ mod tests {
             effective: Effective::observed(NOW, NOW),
             billable: Billable::ZERO,
             evidence: None,
+            amends: None,
+            labels: Labels::default(),
         }
     }
 
@@ -329,10 +354,10 @@ mod tests {
     fn standing(drafts: &[Draft]) -> Standing {
         let installation = Installation { id: InstallationId::new("i"), cluster_uid: Uid::new("c"), era: Era::new(0) };
         let shard = ShardRow { epoch: MINE, ..ShardRow::unclaimed(Shard::new(0)) };
-        let empty = Standing { shard, installation: installation.clone(), heads: HashMap::new() };
+        let empty = Standing { shard, installation: installation.clone(), heads: HashMap::new(), selectors: vec![] };
         let batch = decide(TABLES, empty, MINE, NOW, drafts).unwrap();
         let heads = batch.heads.into_iter().map(|head| (head.subject.uid.clone(), head)).collect();
-        Standing { shard: batch.shard, installation, heads }
+        Standing { shard: batch.shard, installation, heads, selectors: vec![] }
     }
 
     fn decided(drafts: &[Draft]) -> Batch {

@@ -52,14 +52,18 @@ pub struct Told {
     pub sequence: Sequence,
     /// The hash of that event.
     pub hash: Hash,
-    /// The state since.
+    /// The state, as far as it was told.
     pub state: State,
+    /// The place of the last event that said how things stand: voids behind it did not. 0 if there is none.
+    pub stated: Sequence,
     /// How many events were applied.
     pub applied: i64,
+    /// How many places a snapshot passed over.
+    pub skipped: i64,
 }
 
 /// What the ledger says at the place that somebody names: its newest row, or an older one.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Known<'a> {
     /// The stream's head, read after what it is compared with. `None`: there is no such stream.
     pub head: Option<&'a Head>,
@@ -141,22 +145,33 @@ pub fn closed(head: &Head, shown: Option<&Shown>, into: &mut Vec<Violation>) {
 }
 
 /// Whether what a receiver applied follows from the ledger. Holds at every moment.
-pub fn told(told: &Told, known: Known<'_>, into: &mut Vec<Violation>) {
+///
+/// `stated` is what the ledger says where the receiver last heard how things stand, and `voided` how many places behind
+/// that are voided for some destination.
+pub fn told(told: &Told, known: Known<'_>, stated: Known<'_>, voided: i64, into: &mut Vec<Violation>) {
     let delivered = Invariant::Delivered;
     let mut findings = Findings { place: Place::Stream(told.uid.clone(), told.sequence), into };
     let said = format!("sequence {} at the receiver", told.sequence);
-    if let Some((hash, state)) = follows(delivered, &said, told.sequence, known, &mut findings) {
+    if let Some((hash, _)) = follows(delivered, &said, told.sequence, known, &mut findings) {
         findings.require(delivered, told.hash == hash, || {
             (format!("{said} with hash {}", told.hash), format!("hash {hash}, as in the ledger"))
         });
+    }
+    if let Some((_, state)) = stated.at(told.stated) {
+        let said = if told.stated == told.sequence { said } else { format!("{said}, voids since {},", told.stated) };
         findings.require(delivered, told.state == *state, || {
             (format!("{said} with state {}", told.state), format!("state {state}, as in the ledger"))
         });
     }
+    let unstated = told.sequence.get() - told.stated.get();
+    findings.require(delivered, unstated <= voided, || {
+        (format!("{unstated} events taken for voids at the receiver"), format!("at most {voided}, as in the ledger"))
+    });
     // Where rows were lost, those of the era that ended were applied besides.
-    let once = told.era > Era::new(0) || told.applied == told.sequence.get();
+    let once = told.era > Era::new(0) || told.applied + told.skipped == told.sequence.get();
     findings.require(delivered, once, || {
-        (format!("{} events applied at the receiver", told.applied), format!("{}, each once", told.sequence))
+        let begun = told.sequence.get() - told.skipped;
+        (format!("{} events applied at the receiver", told.applied), format!("{begun}, each once"))
     });
 }
 

@@ -1,6 +1,10 @@
 //! What a driver's error means for whoever asked.
 
-use sqlx::{Error, error::DatabaseError, postgres::PgDatabaseError};
+use sqlx::{
+    Error,
+    error::DatabaseError,
+    postgres::{PgDatabaseError, PgSeverity},
+};
 
 use super::store::{AppendError, StoreError};
 
@@ -20,9 +24,8 @@ pub(super) fn not_committed(doing: &'static str) -> impl Fn(Error) -> AppendErro
     move |source| AppendError::NotCommitted(failed(doing)(source))
 }
 
-/// The same for the commit itself: unless the database said that it rolled back, it may have committed.
-///
-/// A server that is shut down or told to end the session can commit first and say so second.
+/// The same for the commit itself, or a statement that is its own transaction: unless the database said that it rolled
+/// back, it may have committed.
 pub(super) fn commit_failed(doing: &'static str) -> impl Fn(Error) -> AppendError + Copy {
     move |source| {
         if rolled_back(&source) {
@@ -35,9 +38,13 @@ pub(super) fn commit_failed(doing: &'static str) -> impl Fn(Error) -> AppendErro
 
 fn rolled_back(error: &Error) -> bool {
     let Error::Database(error) = error else { return false };
-    match sqlstate(error.as_ref()) {
-        // Integrity violated, transaction rolled back.
-        Some(state) => state.starts_with("23") || state.starts_with("40"),
+    match error.try_downcast_ref::<PgDatabaseError>() {
+        // A server that is shut down or told to end the session can commit first and say so second, and a pooler may
+        // lose the server in between. Any other error means that it rolled back.
+        Some(error) => {
+            matches!(error.severity(), PgSeverity::Error)
+                && !["08", "57P"].iter().any(|class| error.code().starts_with(class))
+        }
         // SQLITE_BUSY and SQLITE_CONSTRAINT leave the transaction open, to be rolled back.
         None => matches!(sqlite_code(error.as_ref()), Some(5 | 19)),
     }

@@ -6,9 +6,9 @@ use std::fmt;
 
 use super::{
     lanes::ROW_MISSING,
-    types::{Head, Installation, LaneState, LaneView, Row, ShardRow},
+    types::{Head, Installation, LaneState, LaneView, PrunedRow, Row, ShardRow, Voided},
 };
-use crate::domain::{DestinationId, Event, EventId, Hash, Position, Sequence, Shard, State, Tables, Uid};
+use crate::domain::{DestinationId, Event, EventId, Hash, Message, Position, Sequence, Shard, State, Tables, Uid};
 
 /// A rule that every ledger keeps.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -19,7 +19,8 @@ pub enum Invariant {
     Legal,
     /// Epochs never go down along a shard's positions.
     Fenced,
-    /// Effective times lie within their bounds and never run backwards along a stream, nor recorded times along a shard.
+    /// Effective times lie within their bounds. Neither they nor recorded times run backwards along a stream, nor recorded
+    /// times along a term of a shard.
     HonestTime,
     /// The chain of hashes verifies, and the columns say what the bodies say.
     TamperEvident,
@@ -29,11 +30,11 @@ pub enum Invariant {
     Head,
     /// No lane is ahead of its stream, and a parked one says why.
     Lanes,
-    /// Every stream has a lane to every open destination.
+    /// Every stream has a lane to every open destination that hears of all.
     Destinations,
     /// An object's status is nowhere ahead of the ledger, says the same, and reaches its newest row.
     StatusNeverLeads,
-    /// A receiver applied every row once, in order, and knows nothing else.
+    /// A receiver applied every row once, or its void, in order, and knows nothing else.
     Delivered,
 }
 
@@ -139,11 +140,14 @@ impl Findings<'_> {
     }
 }
 
-/// `row` behind `previous` in a shard's order; `previous` is `None` for the shard's first.
-pub fn in_shard(previous: Option<&Row>, row: &Row, into: &mut Vec<Violation>) {
+/// `row` behind `previous` in a shard's order; `previous` is `None` for the shard's first. Up to `pruned_until`, rows may be
+/// missing.
+pub fn in_shard(pruned_until: Position, previous: Option<&Row>, row: &Row, into: &mut Vec<Violation>) {
     let mut findings = Findings { place: Place::Shard(row.shard, row.position), into };
     let position = previous.map_or(Position::new(1), |previous| previous.position.next());
-    findings.same(Invariant::Dense, "position", &row.position, &position);
+    if row.position > pruned_until.next().max(position) || row.position < position {
+        findings.same(Invariant::Dense, "position", &row.position, &position);
+    }
     let Some(previous) = previous else { return };
     findings.require(Invariant::Fenced, row.epoch >= previous.epoch, || {
         (format!("epoch {}", row.epoch), format!("{} or later, as the row before it", previous.epoch))
@@ -168,23 +172,31 @@ pub fn shard_head(shard: &ShardRow, newest: Option<&Row>, into: &mut Vec<Violati
     });
 }
 
-/// `row` behind `previous` in its stream; `previous` is `None` for the stream's first.
+/// `row` behind `previous` in its stream; `previous` is `None` for the first that is left. `pruned` is what the stream has
+/// lost to retention.
 pub fn in_stream(
     tables: Tables,
     installation: &Installation,
     head: &Head,
+    pruned: Option<&PrunedRow>,
     previous: Option<&Row>,
     row: &Row,
     into: &mut Vec<Violation>,
 ) {
     let mut findings = Findings { place: Place::Stream(row.uid.clone(), row.sequence), into };
-    let sequence = previous.map_or(Sequence::FIRST, |previous| previous.sequence.next());
-    findings.same(Invariant::Dense, "sequence", &row.sequence, &sequence);
-
-    let state = previous.map(|previous| previous.to.clone());
-    findings.same(Invariant::Legal, "from", &row.from, &state);
+    // Rows that are marked as removed, and still there, are about to go.
+    let begins_late = pruned.filter(|pruned| previous.is_none() && row.sequence <= pruned.sequence.next());
+    if begins_late.is_none() {
+        let sequence = previous.map_or(Sequence::FIRST, |previous| previous.sequence.next());
+        findings.same(Invariant::Dense, "sequence", &row.sequence, &sequence);
+        let state = previous.map(|previous| previous.to.clone());
+        findings.same(Invariant::Legal, "from", &row.from, &state);
+    }
     let kind = head.subject.kind;
-    findings.require(Invariant::Legal, tables.of(kind).allows(row.from.as_ref(), &row.to), || {
+    // An amendment states anew what holds, be that over.
+    let amends = || Event::verify(&row.body).is_ok_and(|event| event.data.amends.is_some_and(|k| k < row.sequence));
+    let legal = tables.of(kind).allows(row.from.as_ref(), &row.to) || (row.from.as_ref() == Some(&row.to) && amends());
+    findings.require(Invariant::Legal, legal, || {
         let from = row.from.as_ref().map_or("the beginning", State::as_str);
         (format!("{from} -> {}", row.to), format!("a pair that the table of {kind} allows"))
     });
@@ -197,10 +209,20 @@ pub fn in_stream(
         findings.require(Invariant::HonestTime, time.at >= previous.effective.at, || {
             (format!("effective at {}", time.at), format!("{} or later, as the row before it", previous.effective.at))
         });
+        findings.require(Invariant::HonestTime, row.recorded_at >= previous.recorded_at, || {
+            let before = format!("{} or later, as the row before it", previous.recorded_at);
+            (format!("recorded at {}", row.recorded_at), before)
+        });
     }
 
-    let chained = previous.map_or(Hash::ZERO, |previous| previous.hash);
-    findings.same(Invariant::TamperEvident, "prevHash", &row.prev_hash, &chained);
+    let chained = match (begins_late, previous) {
+        (Some(pruned), _) if row.sequence == pruned.sequence.next() => Some(pruned.hash),
+        (Some(_), _) => None,
+        (None, previous) => Some(previous.map_or(Hash::ZERO, |previous| previous.hash)),
+    };
+    if let Some(chained) = chained {
+        findings.same(Invariant::TamperEvident, "prevHash", &row.prev_hash, &chained);
+    }
     body(installation, row, &mut findings);
 }
 
@@ -243,7 +265,9 @@ fn body(installation: &Installation, row: &Row, findings: &mut Findings<'_>) {
 /// What a stream's walk remembers besides its previous row.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Walked {
-    /// The first row's effective time.
+    /// The first row that is left.
+    pub first: Sequence,
+    /// Its effective time.
     pub opened_at: crate::domain::Timestamp,
     /// When the last state was entered.
     pub entered_at: crate::domain::Timestamp,
@@ -256,8 +280,9 @@ impl Walked {
     pub fn on(walked: Option<Self>, row: Row) -> Self {
         let at = row.effective.at;
         match walked {
-            None => Self { opened_at: at, entered_at: at, newest: row },
+            None => Self { first: row.sequence, opened_at: at, entered_at: at, newest: row },
             Some(walked) => Self {
+                first: walked.first,
                 opened_at: walked.opened_at,
                 entered_at: if walked.newest.to == row.to { walked.entered_at } else { at },
                 newest: row,
@@ -269,7 +294,7 @@ impl Walked {
 /// A head against the walk of its stream up to it.
 pub fn head(tables: Tables, head: &Head, walked: Option<&Walked>, into: &mut Vec<Violation>) {
     let mut findings = Findings { place: Place::Stream(head.subject.uid.clone(), head.sequence), into };
-    let Some(Walked { opened_at, entered_at, newest }) = walked else {
+    let Some(Walked { first, opened_at, entered_at, newest }) = walked else {
         return findings.require(Invariant::Dense, false, || ("no rows".to_owned(), format!("{}", head.sequence)));
     };
     findings.same(Invariant::Dense, "newest sequence", &newest.sequence, &head.sequence);
@@ -283,8 +308,12 @@ pub fn head(tables: Tables, head: &Head, walked: Option<&Walked>, into: &mut Vec
     findings.same(is, "tenant", &head.subject.tenant, &newest.tenant);
     findings.same(is, "effective time", &head.effective_at, &newest.effective.at);
     findings.same(is, "recorded time", &head.recorded_at, &newest.recorded_at);
-    findings.same(is, "opening time", &head.opened_at, opened_at);
-    findings.same(is, "time of entering the state", &head.entered_at, entered_at);
+    if *first == Sequence::FIRST {
+        findings.same(is, "opening time", &head.opened_at, opened_at);
+    }
+    if *first <= head.entered {
+        findings.same(is, "time of entering the state", &head.entered_at, entered_at);
+    }
     if let Ok(Event { data, .. }) = Event::verify(&newest.body) {
         findings.same(is, "kind", &head.subject.kind, &data.kind);
         findings.same(is, "namespace", &head.subject.namespace, &data.namespace);
@@ -303,8 +332,10 @@ pub fn head(tables: Tables, head: &Head, walked: Option<&Walked>, into: &mut Vec
 /// One lane by itself.
 pub fn lane(lane: &LaneView, into: &mut Vec<Violation>) {
     let mut findings = Findings { place: Place::Lane(lane.destination.clone(), lane.uid.clone()), into };
-    findings.require(Invariant::Lanes, lane.acked <= lane.head && lane.acked.get() >= 0, || {
-        (format!("{} acknowledged", lane.acked), format!("between 0 and {}, the stream's newest", lane.head))
+    let before = Sequence::new(lane.first.get() - 1);
+    findings.require(Invariant::Lanes, lane.acked <= lane.head && lane.acked >= before && before.get() >= 0, || {
+        let newest = format!("{}, the stream's newest", lane.head);
+        (format!("{} acknowledged", lane.acked), format!("between {before}, where it begins, and {newest}"))
     });
     findings.require(Invariant::Lanes, lane.acked >= lane.head || lane.oldest_undelivered.is_some(), || {
         (ROW_MISSING.to_owned(), format!("a row at sequence {}", lane.acked.next()))
@@ -318,13 +349,30 @@ pub fn lane(lane: &LaneView, into: &mut Vec<Violation>) {
     });
 }
 
+/// What goes in the place of a row, against the row; `None` if that was pruned.
+pub fn voided(voided: &Voided, row: Option<&Row>, into: &mut Vec<Violation>) {
+    let mut findings = Findings { place: Place::Stream(voided.uid.clone(), voided.sequence), into };
+    let is = Invariant::Delivered;
+    let Ok(Message::Void(void)) = Message::read(&voided.body) else {
+        return findings.require(is, false, || ("a void that cannot be read".to_owned(), "a void event".to_owned()));
+    };
+    findings.same(is, "id of the void", &void.id, &voided.event_id);
+    findings.same(is, "uid of the void", &void.data.uid, &voided.uid);
+    findings.same(is, "sequence of the void", &void.data.sequence, &voided.sequence);
+    if let Some(row) = row {
+        findings.same(is, "id of the voided event", &void.data.event_id, &row.event_id);
+        findings.same(is, "hash of the void", &void.data.hash, &row.hash);
+        findings.same(is, "prevHash of the void", &void.data.prev_hash, &row.prev_hash);
+    }
+}
+
 /// A stream that has no lane to an open destination.
 pub fn no_lane(destination: &DestinationId, uid: &Uid) -> Violation {
     Violation {
         invariant: Invariant::Destinations,
         place: Place::Lane(destination.clone(), uid.clone()),
         found: "no lane".to_owned(),
-        expected: "a lane of every stream to every open destination".to_owned(),
+        expected: "a lane of every stream to every open destination that hears of all".to_owned(),
     }
 }
 

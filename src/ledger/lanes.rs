@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::types::{Claim, ClaimRequest, LaneState, OutboxRow, Settlement};
-use crate::domain::{DestinationId, Sequence, Timestamp, Token, Uid};
+use crate::domain::{DestinationId, Event, Sequence, Snapshot, Timestamp, Token, Uid};
 
 /// No lease lasts longer. One that ends further ahead was written under a clock that has since stepped back.
 pub const MAX_LEASE: Duration = Duration::from_mins(15);
@@ -22,6 +22,9 @@ pub const RECEIVER_AHEAD: &str = "receiver-ahead";
 
 /// The receiver keeps asking for the same place and never takes what is sent.
 pub const REWIND_LOOP: &str = "rewind-loop";
+
+/// What became of the next event when it was last sent is not known, and the receiver may no longer know it again.
+pub const AMBIGUOUS: &str = "ambiguous";
 
 /// The event that should be sent next is not in the ledger.
 pub const ROW_MISSING: &str = "row-missing";
@@ -75,7 +78,7 @@ pub struct Lane {
     pub acked: Sequence,
     /// What it waits for.
     pub phase: Phase,
-    /// Since when it is ready, or until when it waits or is held. Without meaning when idle or parked.
+    /// Since when it is ready or parked, or until when it waits or is held. Without meaning when idle.
     pub due_at: Timestamp,
     /// Who holds it.
     pub token: Option<Token>,
@@ -87,6 +90,12 @@ pub struct Lane {
     pub park_reason: Option<String>,
     /// The last thing that went wrong.
     pub last_error: Option<String>,
+    /// The place where it begins: at 1 with the stream's first row, elsewhere with a snapshot of the row there.
+    pub first: Sequence,
+    /// When its holder, or the last one, took it.
+    pub held_at: Option<Timestamp>,
+    /// When its next row was first sent without anybody knowing what became of that.
+    pub doubt_since: Option<Timestamp>,
 }
 
 impl Lane {
@@ -94,6 +103,9 @@ impl Lane {
     pub const fn opened(now: Timestamp) -> Self {
         Self {
             acked: Sequence::new(0),
+            first: Sequence::FIRST,
+            held_at: None,
+            doubt_since: None,
             phase: Phase::Ready,
             due_at: now,
             token: None,
@@ -102,6 +114,13 @@ impl Lane {
             park_reason: None,
             last_error: None,
         }
+    }
+
+    /// A lane that begins at `first` in a stream whose newest row is `head`.
+    pub fn beginning(first: Sequence, head: Sequence, now: Timestamp) -> Self {
+        let mut lane = Self { acked: Sequence::new(first.get() - 1), first, ..Self::opened(now) };
+        lane.rest(head, Phase::Ready, now);
+        lane
     }
 
     /// Its stream has a new row.
@@ -133,8 +152,14 @@ impl Lane {
     }
 
     /// It is claimed.
+    ///
+    /// Whoever held it until now is gone without a word, and may have sent its next row.
     pub fn hold(&mut self, token: &Token, lease: Duration, now: Timestamp) {
+        if self.phase == Phase::Held {
+            self.doubt_since = self.doubt_since.or(self.held_at);
+        }
         self.phase = Phase::Held;
+        self.held_at = Some(now);
         self.token = Some(token.clone());
         self.due_at = now.plus(lease.min(MAX_LEASE));
     }
@@ -150,6 +175,7 @@ impl Lane {
                 lane.advance(*through, head);
                 lane.attempts = 0;
                 lane.last_error = None;
+                lane.doubt_since = None;
                 lane.rest(head, Phase::Ready, now);
             }
             Settlement::Retry { through, delay, error } => {
@@ -158,22 +184,32 @@ impl Lane {
                 lane.last_error = Some(clean(error));
                 lane.rest(head, Phase::Waiting, now.plus((*delay).min(MAX_DELAY)));
             }
+            Settlement::Doubt { through, delay, age, error } => {
+                lane.advance(*through, head);
+                lane.attempts = lane.attempts.saturating_add(1);
+                lane.last_error = Some(clean(error));
+                lane.doubt_since = lane.doubt_since.or(Some(now.minus(*age)));
+                lane.rest(head, Phase::Waiting, now.plus((*delay).min(MAX_DELAY)));
+            }
             Settlement::Rewind { expected, error } => {
                 lane.last_error = Some(clean(error));
+                // Whatever became of what was sent, the receiver has said where it is.
+                lane.doubt_since = None;
                 lane.rewind((*expected).max(Sequence::FIRST), head, now);
             }
             Settlement::Park { through, reason, error } => {
                 lane.advance(*through, head);
                 lane.last_error = Some(clean(error));
-                lane.park(reason);
+                lane.park(reason, now);
             }
         }
         lane
     }
 
     /// It waits for a person from now on.
-    pub fn park(&mut self, reason: &str) {
+    pub fn park(&mut self, reason: &str, now: Timestamp) {
         self.phase = Phase::Parked;
+        self.due_at = now;
         self.token = None;
         self.park_reason = Some(clean(reason));
     }
@@ -185,13 +221,26 @@ impl Lane {
             self.acked = through;
             self.attempts = 0;
             self.rewinds = 0;
+            self.doubt_since = None;
         }
+    }
+
+    /// A person lets it go on, wherever it is now.
+    pub(super) fn release(&mut self, head: Sequence, now: Timestamp) {
+        self.attempts = 0;
+        self.rewinds = 0;
+        self.doubt_since = None;
+        self.park_reason = None;
+        self.last_error = None;
+        self.rest(head, Phase::Ready, now);
     }
 
     fn rewind(&mut self, expected: Sequence, head: Sequence, now: Timestamp) {
         if expected > head.next() {
-            return self.park(RECEIVER_AHEAD);
+            return self.park(RECEIVER_AHEAD, now);
         }
+        // What came before its beginning is not for this receiver: it is offered the snapshot again.
+        let expected = expected.max(self.first);
         let acked = Sequence::new(expected.get() - 1);
         // A receiver that is further than was known (an answer was lost) is not asking for the same again. Nor is that
         // progress: one that jumps back and forth must end up parked.
@@ -199,7 +248,7 @@ impl Lane {
             self.rewinds += 1;
         }
         if self.rewinds >= MAX_REWINDS {
-            return self.park(REWIND_LOOP);
+            return self.park(REWIND_LOOP, now);
         }
         self.acked = acked;
         self.rest(head, Phase::Ready, now);
@@ -245,6 +294,10 @@ pub(super) struct HeldLane {
     pub attempts: u32,
     /// 409 answers since the last progress.
     pub rewinds: u32,
+    /// The place where it begins.
+    pub first: Sequence,
+    /// How long ago its next row was first sent without anybody knowing what became of that.
+    pub doubt: Option<Duration>,
 }
 
 /// The claims on `held` lanes, given their streams' heads and next rows, and the lanes whose next row is not there.
@@ -256,7 +309,7 @@ pub(super) fn claims(
     let mut missing = Vec::new();
     let claim = |lane: HeldLane| {
         let (head, rows) = found.remove(&lane.uid).unwrap_or_default();
-        let rows = contiguous(lane.acked, rows);
+        let rows = begin(lane.first, contiguous(lane.acked, rows));
         if rows.is_empty() {
             missing.push(lane.uid);
             return None;
@@ -269,11 +322,33 @@ pub(super) fn claims(
             head,
             attempts: lane.attempts,
             rewinds: lane.rewinds,
+            doubt: lane.doubt,
             rows,
         })
     };
     let claims = held.into_iter().filter_map(claim).collect();
     (claims, missing)
+}
+
+/// `rows` of a lane that begins at `first`: what stands there is sent as a snapshot, unless it is the stream's first.
+fn begin(first: Sequence, mut rows: Vec<OutboxRow>) -> Vec<OutboxRow> {
+    if first > Sequence::FIRST
+        && let Some(row) = rows.first_mut().filter(|row| row.sequence == first)
+    {
+        match snapshot(row) {
+            Some(snapshot) => *row = snapshot,
+            // Not an event: nothing can be said of how things stood there.
+            None => rows.clear(),
+        }
+    }
+    rows
+}
+
+/// The snapshot of `row`.
+fn snapshot(row: &OutboxRow) -> Option<OutboxRow> {
+    let snapshot = Snapshot::of(Event::verify(&row.body).ok()?).ok()?;
+    let body = snapshot.body().ok()?;
+    Some(OutboxRow { event_id: snapshot.id, body, ..row.clone() })
 }
 
 /// Those of `rows` that follow `acked` without a gap. None of them: the ledger lacks the next one.

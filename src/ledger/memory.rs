@@ -1,5 +1,8 @@
 //! The ledger in memory: for tests and the simulator. Deterministic, and gone with the process.
 
+mod mend;
+mod past;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -10,15 +13,17 @@ use async_trait::async_trait;
 
 use super::{
     batch::{self, Standing},
+    interventions::{Intervention, Refusal, Request},
     lanes::{self, HeldLane, Lane, LaneKey, Phase},
+    past::{PastQuery, PastState},
     reinstate::{self, Returned},
     store::{AppendError, Counts, Store, StoreError},
     types::{
-        Claim, ClaimRequest, Draft, Head, Installation, LaneView, OutboxRow, Outcome, Row, RowQuery, Settlement,
-        ShardRow,
+        Claim, ClaimRequest, Draft, Head, Installation, LaneView, Opening, Outcome, PruneReport, PruneStep, PrunedRow,
+        Row, RowQuery, Settlement, ShardRow, Voided,
     },
 };
-use crate::domain::{DestinationId, Epoch, Position, Sequence, Shard, Tables, Timestamp, Token, Uid};
+use crate::domain::{DestinationId, Epoch, Position, Selector, Sequence, Shard, Tables, Timestamp, Token, Uid};
 
 /// A ledger without a database.
 #[derive(Debug)]
@@ -33,12 +38,17 @@ struct Inner {
     shards: BTreeMap<Shard, ShardRow>,
     heads: BTreeMap<Uid, Head>,
     rows: BTreeMap<(Shard, Position), Row>,
-    // Where the rows of a stream stand, in the order of their sequence.
-    streams: HashMap<Uid, Vec<(Shard, Position)>>,
-    destinations: BTreeSet<DestinationId>,
+    // Where the rows of a stream stand.
+    streams: HashMap<Uid, BTreeMap<Sequence, (Shard, Position)>>,
+    pruned: BTreeMap<Uid, PrunedRow>,
+    pruned_until: BTreeMap<Shard, Position>,
+    // With what they hear of, if that was ever not everything.
+    destinations: BTreeMap<DestinationId, Option<Selector>>,
     lanes: BTreeMap<LaneKey, Lane>,
     // Lanes that time or a claim can move, in the order in which they are claimed.
     due: BTreeSet<(DestinationId, Phase, Timestamp, Uid)>,
+    voids: BTreeMap<(DestinationId, Uid, Sequence), Voided>,
+    interventions: Vec<Intervention>,
 }
 
 impl MemoryStore {
@@ -61,12 +71,32 @@ impl Inner {
         let missing = StoreError::NoInstallation { doing: "appending to the ledger" };
         let installation = self.installation.clone().ok_or(AppendError::NotCommitted(missing))?;
         let heads = uids.into_iter().filter_map(|uid| Some((uid.clone(), self.heads.get(&uid)?.clone()))).collect();
-        Ok(Standing { shard: self.shard(shard), installation, heads })
+        let hears = |(id, selector): (&DestinationId, &Option<_>)| Some((id.clone(), selector.clone()?));
+        let selectors = self.destinations.iter().filter_map(hears).collect();
+        Ok(Standing { shard: self.shard(shard), installation, heads, selectors })
     }
 
     fn row(&self, uid: &Uid, sequence: Sequence) -> Option<&Row> {
-        let index = usize::try_from(sequence.get().checked_sub(1)?).ok()?;
-        self.rows.get(self.streams.get(uid)?.get(index)?)
+        self.rows.get(self.streams.get(uid)?.get(&sequence)?)
+    }
+
+    /// Whether a row is its stream's newest, or owed by some lane.
+    fn is_needed(&self, uid: &Uid, sequence: Sequence) -> bool {
+        let owed = |destination: &DestinationId| {
+            self.lanes.get(&(destination.clone(), uid.clone())).is_some_and(|lane| lane.acked < sequence)
+        };
+        sequence >= self.head_of(uid) || self.destinations.keys().any(owed)
+    }
+
+    fn remove_through(&mut self, uid: &Uid, sequence: Sequence) {
+        let Some(stream) = self.streams.get_mut(uid) else { return };
+        let left = stream.split_off(&sequence.next());
+        for place in std::mem::replace(stream, left).into_values() {
+            if let Some(row) = self.rows.remove(&place) {
+                let newest = PrunedRow { uid: row.uid, sequence: row.sequence, hash: row.hash };
+                self.pruned.insert(uid.clone(), newest);
+            }
+        }
     }
 
     fn set_lane(&mut self, key: &LaneKey, lane: Lane) {
@@ -98,13 +128,15 @@ impl Inner {
 
     fn write(&mut self, batch: batch::Batch, now: Timestamp) -> Vec<Outcome> {
         for row in batch.rows {
-            self.streams.entry(row.uid.clone()).or_default().push((row.shard, row.position));
+            self.streams.entry(row.uid.clone()).or_default().insert(row.sequence, (row.shard, row.position));
             self.rows.insert((row.shard, row.position), row);
         }
         for head in batch.heads {
-            for destination in self.destinations.clone() {
+            for (destination, selector) in self.destinations.clone() {
                 let key = (destination, head.subject.uid.clone());
-                let mut lane = self.lanes.get(&key).cloned().unwrap_or_else(|| Lane::opened(now));
+                let is_new = selector.is_none() || batch.chosen.contains(&key);
+                let known = self.lanes.get(&key).cloned();
+                let Some(mut lane) = known.or_else(|| is_new.then(|| Lane::opened(now))) else { continue };
                 lane.wake(now);
                 self.set_lane(&key, lane);
             }
@@ -119,13 +151,14 @@ impl Inner {
             destination: destination.clone(),
             uid: uid.clone(),
             acked: lane.acked,
+            first: lane.first,
             head: self.head_of(uid),
             state: lane.phase.shown(),
             park_reason: lane.park_reason.clone(),
             attempts: lane.attempts,
             next_at: lane.due_at,
             last_error: lane.last_error.clone(),
-            oldest_undelivered: self.row(uid, lane.acked.next()).map(|row| row.recorded_at),
+            oldest_undelivered: self.sent(destination, uid, lane.acked.next()).map(|row| row.recorded_at),
         }
     }
 }
@@ -245,28 +278,65 @@ impl Store for MemoryStore {
     async fn stream_rows(&self, after: Option<(&Uid, Sequence)>, limit: u32) -> Result<Vec<Row>, StoreError> {
         let inner = self.lock();
         let behind = |row: &Row| after.is_none_or(|(uid, sequence)| (&row.uid, row.sequence) > (uid, sequence));
-        let of = |uid: &Uid| inner.streams.get(uid).into_iter().flatten().filter_map(|place| inner.rows.get(place));
+        let of = |uid: &Uid| {
+            let places = inner.streams.get(uid).into_iter().flat_map(BTreeMap::values);
+            places.filter_map(|place| inner.rows.get(place))
+        };
         Ok(inner.heads.keys().flat_map(of).filter(|row| behind(row)).take(count(limit)).cloned().collect())
+    }
+
+    async fn past(&self, query: &PastQuery) -> Result<Vec<PastState>, StoreError> {
+        let inner = self.lock();
+        let behind = |uid: &Uid| query.after.as_ref().is_none_or(|after| uid > after);
+        let wanted = inner.heads.values().filter(|head| behind(&head.subject.uid));
+        Ok(wanted.filter_map(|head| inner.past(head, query)).take(count(query.limit.max(1))).collect())
     }
 
     async fn row(&self, uid: &Uid, sequence: Sequence) -> Result<Option<Row>, StoreError> {
         Ok(self.lock().row(uid, sequence).cloned())
     }
 
-    async fn open_destination(&self, destination: &DestinationId, now: Timestamp) -> Result<bool, StoreError> {
+    async fn prune(&self, step: &PruneStep) -> Result<PruneReport, StoreError> {
         let mut inner = self.lock();
-        let new = inner.destinations.insert(destination.clone());
-        for uid in inner.heads.keys().cloned().collect::<Vec<_>>() {
-            let key = (destination.clone(), uid);
-            if !inner.lanes.contains_key(&key) {
-                inner.set_lane(&key, Lane::opened(now));
+        let behind = |place: &(Shard, Position)| step.after.is_none_or(|after| *place > after);
+        let old: Vec<_> = inner
+            .rows
+            .values()
+            .filter(|row| behind(&(row.shard, row.position)) && row.recorded_at < step.before)
+            .take(count(step.limit.max(1)))
+            .map(|row| (row.shard, row.position, row.uid.clone(), row.sequence))
+            .collect();
+        let next = old.last().map(|(shard, position, ..)| (*shard, *position));
+        let before = inner.rows.len();
+        for (shard, position, uid, sequence) in old {
+            if !inner.is_needed(&uid, sequence) {
+                inner.remove_through(&uid, sequence);
+                inner.pruned_until.entry(shard).and_modify(|until| *until = position.max(*until)).or_insert(position);
             }
         }
-        Ok(new)
+        Ok(PruneReport { removed: u64::try_from(before - inner.rows.len()).unwrap_or(0), next })
+    }
+
+    async fn pruned(&self, uids: &[Uid]) -> Result<Vec<PrunedRow>, StoreError> {
+        let inner = self.lock();
+        Ok(uids.iter().filter_map(|uid| inner.pruned.get(uid).cloned()).collect())
+    }
+
+    async fn pruned_until(&self, shard: Shard) -> Result<Position, StoreError> {
+        Ok(self.lock().pruned_until.get(&shard).copied().unwrap_or_default())
+    }
+
+    async fn open(&self, opening: &Opening, now: Timestamp) -> Result<bool, StoreError> {
+        Ok(self.lock().open(self.tables, opening, now))
+    }
+
+    async fn selectors(&self) -> Result<Vec<(DestinationId, Selector)>, StoreError> {
+        let inner = self.lock();
+        Ok(inner.destinations.iter().filter_map(|(id, selector)| Some((id.clone(), selector.clone()?))).collect())
     }
 
     async fn destinations(&self) -> Result<Vec<DestinationId>, StoreError> {
-        Ok(self.lock().destinations.iter().cloned().collect())
+        Ok(self.lock().destinations.keys().cloned().collect())
     }
 
     async fn close_destination(&self, destination: &DestinationId) -> Result<u64, StoreError> {
@@ -292,19 +362,29 @@ impl Store for MemoryStore {
             let key = (destination.clone(), uid.clone());
             let Some(mut lane) = inner.lanes.get(&key).cloned() else { continue };
             let rows = (1..=i64::from(request.rows.max(1)))
-                .map_while(|n| inner.row(&uid, Sequence::new(lane.acked.get() + n)))
-                .map(OutboxRow::from)
+                .map_while(|n| inner.sent(destination, &uid, Sequence::new(lane.acked.get() + n)))
                 .collect();
             found.insert(uid.clone(), (inner.head_of(&uid), rows));
             lane.hold(token, *lease, now);
-            held.push(HeldLane { uid, acked: lane.acked, attempts: lane.attempts, rewinds: lane.rewinds });
+            held.push(HeldLane {
+                uid,
+                acked: lane.acked,
+                attempts: lane.attempts,
+                rewinds: lane.rewinds,
+                first: lane.first,
+                doubt: lane.doubt_since.map(|since| now.since(since)),
+            });
             inner.set_lane(&key, lane);
         }
         let (claims, missing) = lanes::claims(request, held, found);
         for uid in missing {
             let key = (destination.clone(), uid);
+            let removed = inner.pruned.get(&key.1).map(|row| row.sequence);
             if let Some(mut lane) = inner.lanes.get(&key).cloned() {
-                lane.park(lanes::ROW_MISSING);
+                match removed.filter(|removed| *removed > lane.acked) {
+                    Some(removed) => lane = Lane::beginning(removed.next(), inner.head_of(&key.1), now),
+                    None => lane.park(lanes::ROW_MISSING, now),
+                }
                 inner.set_lane(&key, lane);
             }
         }
@@ -325,6 +405,36 @@ impl Store for MemoryStore {
             inner.set_lane(&key, lane);
         }
         Ok(held)
+    }
+
+    async fn intervene(&self, request: &Request, now: Timestamp) -> Result<Result<(), Refusal>, StoreError> {
+        Ok(self.lock().intervene(request, now))
+    }
+
+    async fn interventions(&self, after: i64, limit: u32) -> Result<Vec<Intervention>, StoreError> {
+        let inner = self.lock();
+        let behind = inner.interventions.iter().filter(|made| made.id > after);
+        Ok(behind.take(count(limit)).cloned().collect())
+    }
+
+    async fn amendments_due(&self, limit: u32) -> Result<Vec<Intervention>, StoreError> {
+        Ok(self.lock().amendments_due().take(count(limit)).cloned().collect())
+    }
+
+    async fn conclude_amendment(&self, intervention: i64, outcome: &str, _: Timestamp) -> Result<(), StoreError> {
+        self.lock().conclude_amendment(intervention, outcome);
+        Ok(())
+    }
+
+    async fn voids(
+        &self,
+        after: Option<(&DestinationId, &Uid, Sequence)>,
+        limit: u32,
+    ) -> Result<Vec<Voided>, StoreError> {
+        let inner = self.lock();
+        let behind = |key: &(DestinationId, Uid, Sequence)| after.is_none_or(|after| (&key.0, &key.1, key.2) > after);
+        let wanted = inner.voids.iter().filter(|(key, _)| behind(key));
+        Ok(wanted.map(|(_, voided)| voided.clone()).take(count(limit)).collect())
     }
 
     async fn next_due(&self, destination: &DestinationId, now: Timestamp) -> Result<Option<Duration>, StoreError> {
@@ -354,7 +464,7 @@ impl Store for MemoryStore {
             ..Counts::default()
         };
         for ((_, uid), lane) in &inner.lanes {
-            counts.deliveries += as_u64(lane.acked.get());
+            counts.deliveries += as_u64(lane.acked.get() - lane.first.get() + 1);
             if lane.phase == Phase::Parked {
                 counts.parked += 1;
             } else {

@@ -9,12 +9,15 @@ mod backup;
 pub mod batch;
 pub mod comparisons;
 mod fault;
+pub mod interventions;
 pub mod invariants;
 pub mod lanes;
 mod memory;
 mod open;
+mod past;
 mod patrol;
 mod postgres;
+pub mod pruner;
 mod records;
 mod reinstate;
 mod sqlite;
@@ -23,15 +26,16 @@ mod types;
 
 pub use appender::{Appender, AppenderError, AppenderLimits, AppenderStats, StatsView};
 pub use audit::{Report, audit};
-pub use backup::{BackupError, Contents, backup, restore, verify};
+pub use backup::{BackupError, Contents, LEFT_OUT, backup, restore, verify};
 pub use memory::MemoryStore;
 pub use open::{open, open_existing};
+pub use past::{Believed, Doubt, Held, PastQuery, PastState};
 pub use patrol::{Patrol, Step};
 pub use postgres::PostgresStore;
 pub use reinstate::Returned;
 pub use sqlite::SqliteStore;
 pub use store::{AppendError, Counts, Store, StoreError};
 pub use types::{
-    Claim, ClaimRequest, Draft, Head, Installation, LaneState, LaneView, OutboxRow, Outcome, Row, RowQuery, Settlement,
-    ShardRow, Subject, time_source_from,
+    Claim, ClaimRequest, Draft, Head, Installation, LaneState, LaneView, Opening, OutboxRow, Outcome, PruneReport,
+    PruneStep, PrunedRow, Row, RowQuery, Settlement, ShardRow, Start, Subject, Voided, time_source_from,
 };

@@ -9,7 +9,7 @@ use super::{
     store::{Store, StoreError},
     types::{Row, RowQuery},
 };
-use crate::domain::{Tables, Uid};
+use crate::domain::{Position, Shard, Tables, Uid};
 
 /// So many violations are remembered, so that each is told once.
 const REMEMBERED: usize = 1_000;
@@ -67,9 +67,15 @@ impl Patrol {
         {
             auditor.shard_head(last, &mut found).await?;
         }
+        // Asked for behind the page: what is not in it may have been removed at any time before.
+        let mut pruned: Option<(Shard, Position)> = None;
         for row in page {
             let previous = self.row.take_if(|last| last.shard == row.shard);
-            invariants::in_shard(previous.as_ref(), &row, &mut found);
+            if pruned.is_none_or(|(shard, _)| shard != row.shard) {
+                pruned = Some((row.shard, auditor.store.pruned_until(row.shard).await?));
+            }
+            let pruned_until = pruned.map(|(_, until)| until).unwrap_or_default();
+            invariants::in_shard(pruned_until, previous.as_ref(), &row, &mut found);
             self.row = Some(row);
         }
         report.add(found);

@@ -11,7 +11,7 @@ use crate::{
         fault::failed,
         records::{
             CountsRecord, HeadRecord, InstallationRecord, LaneViewRecord, RowRecord, ShardRecord, all, head_columns,
-            row_columns,
+            lane_columns, row_columns,
         },
         store::{Counts, StoreError},
         types::{Head, Installation, LaneView, Row, RowQuery, ShardRow},
@@ -128,6 +128,15 @@ pub(super) async fn row(pool: &Pool, uid: &Uid, sequence: Sequence) -> Result<Op
         .transpose()
 }
 
+pub(super) async fn pruned_until(pool: &Pool, shard: Shard) -> Result<Position, StoreError> {
+    let position: Option<i64> = query_scalar("SELECT position FROM pruned_shard WHERE shard = $1")
+        .bind(shard.get())
+        .fetch_optional(pool)
+        .await
+        .map_err(failed("reading how far a shard was pruned"))?;
+    Ok(position.map_or_else(Position::default, Position::new))
+}
+
 pub(super) async fn lanes(
     pool: &Pool,
     after: Option<(&DestinationId, &Uid)>,
@@ -135,13 +144,16 @@ pub(super) async fn lanes(
     limit: u32,
 ) -> Result<Vec<LaneView>, StoreError> {
     let (destination, uid) = after.map_or(("", ""), |(destination, uid)| (destination.as_str(), uid.as_str()));
-    let records = query_as::<_, LaneViewRecord>(
-        "SELECT l.destination, l.uid, l.acked, l.phase, l.due_at, l.token, l.attempts, l.rewinds, l.park_reason, \
-         l.last_error, r.sequence AS head, t.recorded_at AS oldest FROM lane l JOIN resource r ON r.uid = l.uid \
+    let records = query_as::<_, LaneViewRecord>(concat!(
+        "SELECT ",
+        lane_columns!(),
+        ", r.sequence AS head, coalesce(t.recorded_at, v.recorded_at) AS oldest \
+         FROM lane l JOIN resource r ON r.uid = l.uid \
          LEFT JOIN transition t ON t.uid = l.uid AND t.sequence = l.acked + 1 \
+         LEFT JOIN voided v ON v.destination = l.destination AND v.uid = l.uid AND v.sequence = l.acked + 1 \
          WHERE (l.destination, l.uid) > ($1, $2) AND (NOT $3 OR l.acked < r.sequence) \
-         ORDER BY l.destination, l.uid LIMIT $4",
-    )
+         ORDER BY l.destination, l.uid LIMIT $4"
+    ))
     .bind(destination)
     .bind(uid)
     .bind(owing_only)
@@ -157,7 +169,7 @@ pub(super) async fn counts(pool: &Pool) -> Result<Counts, StoreError> {
     query_as::<_, CountsRecord>(
         "SELECT (SELECT count(*) FROM resource) AS resources, \
          (SELECT CAST(coalesce(sum(head), 0) AS BIGINT) FROM shard) AS transitions, \
-         CAST(coalesce(sum(l.acked), 0) AS BIGINT) AS deliveries, count(*) FILTER (WHERE l.phase = 4) AS parked, \
+         CAST(coalesce(sum(l.acked - l.first + 1), 0) AS BIGINT) AS deliveries, count(*) FILTER (WHERE l.phase = 4) AS parked, \
          CAST(coalesce(sum(r.sequence - l.acked) FILTER (WHERE l.phase <> 4), 0) AS BIGINT) AS undelivered \
          FROM lane l JOIN resource r ON r.uid = l.uid",
     )

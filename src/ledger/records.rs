@@ -1,17 +1,20 @@
 //! How the tables' rows read, the same in both databases, and what they mean.
 
-use std::collections::HashMap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use sqlx::FromRow;
 
 use super::{
     lanes::{HeldLane, Lane, Phase},
     store::StoreError,
-    types::{Head, Installation, LaneView, OutboxRow, Row, ShardRow, Subject, time_source_from},
+    types::{Head, Installation, LaneView, OutboxRow, PrunedRow, Row, ShardRow, Subject, Voided, time_source_from},
 };
 use crate::domain::{
-    Billable, DestinationId, Effective, Epoch, Era, EventId, Hash, InstallationId, Kind, Position, Sequence, Shard,
-    State, TenantName, Timestamp, Token, Uid,
+    Billable, DestinationId, Effective, Epoch, Era, EventId, Hash, InstallationId, Kind, Position, Selector, Sequence,
+    Shard, State, TenantName, TimeSource, Timestamp, Token, Uid,
 };
 
 /// The columns of `resource` that make a `HeadRecord`.
@@ -48,8 +51,12 @@ fn quantity(number: i64) -> Result<u64, StoreError> {
     u64::try_from(number).map_err(|_| corrupt(format!("a quantity of {number}")))
 }
 
-fn kind(text: &str) -> Result<Kind, StoreError> {
+pub(super) fn kind(text: &str) -> Result<Kind, StoreError> {
     text.parse().map_err(|_| corrupt(format!("a resource of the unknown kind '{text}'")))
+}
+
+pub(super) fn time_source(text: &str) -> Result<TimeSource, StoreError> {
+    time_source_from(text).ok_or_else(|| corrupt(format!("the unknown time source '{text}'")))
 }
 
 #[derive(FromRow)]
@@ -152,8 +159,7 @@ impl TryFrom<RowRecord> for Row {
     type Error = StoreError;
 
     fn try_from(record: RowRecord) -> Result<Self, StoreError> {
-        let source = time_source_from(&record.time_source)
-            .ok_or_else(|| corrupt(format!("the unknown time source '{}'", record.time_source)))?;
+        let source = time_source(&record.time_source)?;
         Ok(Self {
             shard: Shard::new(record.shard),
             position: Position::new(record.position),
@@ -181,7 +187,48 @@ impl TryFrom<RowRecord> for Row {
     }
 }
 
-/// A shard's row and the installation that it is numbered for, read together under the shard's lock.
+/// A shard's row and the installation that it is numbered for, read together.
+#[derive(FromRow)]
+pub(super) struct StandingRecord {
+    shard_id: i64,
+    shard_epoch: i64,
+    holder: Option<String>,
+    head: i64,
+    pub(super) revision: i64,
+    shard_recorded_at: Option<i64>,
+    installation_id: String,
+    cluster_uid: String,
+    installation_era: i64,
+    selectors: Option<String>,
+}
+
+impl StandingRecord {
+    /// Which streams those destinations hear of that do not hear of all.
+    pub(super) fn selectors(&self) -> Result<Vec<(DestinationId, Selector)>, StoreError> {
+        let text = self.selectors.as_deref().unwrap_or("[]");
+        selectors(serde_json::from_str(text).map_err(|why| corrupt(format!("the selectors: {why}")))?)
+    }
+}
+
+impl From<StandingRecord> for (ShardRow, Installation) {
+    fn from(record: StandingRecord) -> Self {
+        let shard = ShardRecord {
+            id: record.shard_id,
+            epoch: record.shard_epoch,
+            holder: record.holder,
+            head: record.head,
+            recorded_at: record.shard_recorded_at,
+        };
+        let installation = InstallationRecord {
+            id: record.installation_id,
+            cluster_uid: record.cluster_uid,
+            era: record.installation_era,
+        };
+        (shard.into(), installation.into())
+    }
+}
+
+/// A shard's row.
 #[derive(FromRow)]
 pub(super) struct ShardRecord {
     id: i64,
@@ -233,7 +280,19 @@ pub(super) struct LaneRecord {
     rewinds: i32,
     park_reason: Option<String>,
     last_error: Option<String>,
+    first: i64,
+    held_at: Option<i64>,
+    doubt_since: Option<i64>,
 }
+
+/// The columns of `lane l` that make a `LaneRecord`.
+macro_rules! lane_columns {
+    () => {
+        "l.destination, l.uid, l.acked, l.phase, l.due_at, l.token, l.attempts, l.rewinds, l.park_reason, \
+         l.last_error, l.first, l.held_at, l.doubt_since"
+    };
+}
+pub(super) use lane_columns;
 
 fn tries(number: i32) -> u32 {
     u32::try_from(number).unwrap_or(0)
@@ -255,6 +314,9 @@ impl LaneRecord {
             rewinds: tries(self.rewinds),
             park_reason: self.park_reason,
             last_error: self.last_error,
+            first: Sequence::new(self.first),
+            held_at: self.held_at.map(Timestamp::from_micros),
+            doubt_since: self.doubt_since.map(Timestamp::from_micros),
         })
     }
 }
@@ -278,6 +340,7 @@ impl TryFrom<LaneViewRecord> for LaneView {
             destination,
             uid,
             acked: lane.acked,
+            first: lane.first,
             head: Sequence::new(record.head),
             state: lane.phase.shown(),
             park_reason: lane.park_reason,
@@ -296,6 +359,9 @@ pub(super) struct HeldRecord {
     acked: i64,
     attempts: i32,
     rewinds: i32,
+    first: i64,
+    /// In microseconds.
+    doubt: Option<i64>,
 }
 
 impl From<HeldRecord> for HeldLane {
@@ -305,30 +371,42 @@ impl From<HeldRecord> for HeldLane {
             acked: Sequence::new(record.acked),
             attempts: tries(record.attempts),
             rewinds: tries(record.rewinds),
+            first: Sequence::new(record.first),
+            doubt: record.doubt.map(|micros| Duration::from_micros(u64::try_from(micros).unwrap_or(0))),
         }
     }
 }
 
-/// The events of claimed lanes by stream, each stream with its head.
+/// The events of claimed lanes by stream, each stream with its head and its events in order.
+///
+/// What stands in for a row is sent instead of it, also where the row itself is gone.
 pub(super) fn by_stream(records: Vec<OutboxRecord>) -> HashMap<Uid, (Sequence, Vec<OutboxRow>)> {
-    let mut found: HashMap<Uid, (Sequence, Vec<OutboxRow>)> = HashMap::new();
+    let mut found: HashMap<Uid, (Sequence, BTreeMap<i64, OutboxRecord>)> = HashMap::new();
     for record in records {
         let stream = found.entry(Uid::new(record.uid.as_str())).or_default();
         stream.0 = Sequence::new(record.head);
-        stream.1.push(record.into());
+        if record.stands_in {
+            stream.1.insert(record.sequence, record);
+        } else {
+            stream.1.entry(record.sequence).or_insert(record);
+        }
     }
     found
+        .into_iter()
+        .map(|(uid, (head, rows))| (uid, (head, rows.into_values().map(OutboxRow::from).collect())))
+        .collect()
 }
 
 /// One event of a claimed lane.
 #[derive(FromRow)]
 pub(super) struct OutboxRecord {
-    pub(super) uid: String,
+    uid: String,
     sequence: i64,
     event_id: String,
     body: Vec<u8>,
     recorded_at: i64,
-    pub(super) head: i64,
+    head: i64,
+    stands_in: bool,
 }
 
 impl From<OutboxRecord> for OutboxRow {
@@ -340,6 +418,40 @@ impl From<OutboxRecord> for OutboxRow {
             recorded_at: Timestamp::from_micros(record.recorded_at),
         }
     }
+}
+
+/// What is sent in a row's place.
+#[derive(FromRow)]
+pub(super) struct VoidedRecord {
+    destination: String,
+    uid: String,
+    sequence: i64,
+    event_id: String,
+    body: Vec<u8>,
+    recorded_at: i64,
+}
+
+impl From<VoidedRecord> for Voided {
+    fn from(record: VoidedRecord) -> Self {
+        Self {
+            destination: DestinationId::new(record.destination),
+            uid: Uid::new(record.uid),
+            sequence: Sequence::new(record.sequence),
+            event_id: EventId::new(record.event_id),
+            body: record.body,
+            recorded_at: Timestamp::from_micros(record.recorded_at),
+        }
+    }
+}
+
+/// The selectors of destinations that have one.
+pub(super) fn selectors(records: Vec<(String, String)>) -> Result<Vec<(DestinationId, Selector)>, StoreError> {
+    let read = |(id, text): (String, String)| {
+        let selector = serde_json::from_str(&text)
+            .map_err(|why| corrupt(format!("the selector of destination {id} cannot be read: {why}")))?;
+        Ok((DestinationId::new(id), selector))
+    };
+    records.into_iter().map(read).collect()
 }
 
 /// The totals.
@@ -368,4 +480,19 @@ impl From<CountsRecord> for super::store::Counts {
 /// Turns every record into what it means, or names the first that means nothing.
 pub(super) fn all<R, T: TryFrom<R, Error = StoreError>>(records: Vec<R>) -> Result<Vec<T>, StoreError> {
     records.into_iter().map(T::try_from).collect()
+}
+
+#[derive(FromRow)]
+pub(super) struct PrunedRecord {
+    uid: String,
+    sequence: i64,
+    hash: Vec<u8>,
+}
+
+impl TryFrom<PrunedRecord> for PrunedRow {
+    type Error = StoreError;
+
+    fn try_from(record: PrunedRecord) -> Result<Self, StoreError> {
+        Ok(Self { uid: Uid::new(record.uid), sequence: Sequence::new(record.sequence), hash: hash(&record.hash)? })
+    }
 }

@@ -6,23 +6,31 @@
 use std::collections::BTreeSet;
 
 use super::{
-    batch::{Batch, Standing, head_of},
+    batch::{Batch, Standing, allowed, chosen_by, head_of},
     store::AppendError,
     types::{Draft, Head, Installation, Outcome, Row},
 };
-use crate::domain::{Effective, Epoch, Era, Event, EventFault, Hash, Sequence, Subject, Tables, Uid};
+use crate::domain::{Effective, Epoch, Era, Event, EventFault, Hash, Labels, Sequence, Subject, Tables, Uid};
 
 /// An event as it was sent, which verifies by itself.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Returned {
     event: Event,
     body: Vec<u8>,
+    labels: Labels,
 }
 
 impl Returned {
     /// Reads an event's bytes.
     pub fn read(body: Vec<u8>) -> Result<Self, EventFault> {
-        Ok(Self { event: Event::verify(&body)?, body })
+        Ok(Self { event: Event::verify(&body)?, body, labels: Labels::default() })
+    }
+
+    /// Adds its tenant's labels, which no event carries: they decide which destinations hear of a stream that it opens.
+    #[must_use]
+    pub fn of_tenant_with(mut self, labels: Labels) -> Self {
+        self.labels = labels;
+        self
     }
 
     /// What it says.
@@ -40,12 +48,13 @@ pub fn uids(returned: &[Returned]) -> Vec<Uid> {
 ///
 /// What the ledger has already is `Stale`; what does not continue it is `Illegal`. The only error is `Fenced`.
 pub fn decide(tables: Tables, standing: Standing, epoch: Epoch, returned: &[Returned]) -> Result<Batch, AppendError> {
-    let Standing { mut shard, installation, mut heads } = standing;
+    let Standing { mut shard, installation, mut heads, selectors } = standing;
     if shard.epoch != epoch {
         return Err(AppendError::Fenced { shard: shard.id, mine: epoch, current: shard.epoch });
     }
     let mut rows = Vec::with_capacity(returned.len());
     let mut moved = BTreeSet::new();
+    let mut chosen = Vec::new();
     let outcomes = returned
         .iter()
         .map(|returned| {
@@ -54,7 +63,7 @@ pub fn decide(tables: Tables, standing: Standing, epoch: Epoch, returned: &[Retu
             if before.is_some_and(|head| returned.event.data.sequence <= head.sequence) {
                 return Outcome::Stale(before.cloned().map(Box::new));
             }
-            let draft = draft_of(&returned.event);
+            let draft = draft_of(returned);
             if before.is_some_and(|head| head.shard != shard.id) {
                 return Outcome::Illegal(format!("stream {uid} belongs to another shard than {}", shard.id));
             }
@@ -86,18 +95,21 @@ pub fn decide(tables: Tables, standing: Standing, epoch: Epoch, returned: &[Retu
             shard.head = row.position;
             shard.recorded_at = shard.recorded_at.max(Some(row.recorded_at));
             rows.push(row);
+            if before.is_none() {
+                chosen.extend(chosen_by(&selectors, &draft));
+            }
             moved.insert(uid.clone());
             heads.insert(uid.clone(), head.clone());
             Outcome::Appended(Box::new(head))
         })
         .collect();
     let heads = moved.iter().filter_map(|uid| heads.remove(uid)).collect();
-    Ok(Batch { outcomes, rows, heads, shard })
+    Ok(Batch { outcomes, rows, heads, shard, chosen })
 }
 
 /// What was once drafted for this event.
-fn draft_of(event: &Event) -> Draft {
-    let data = event.data.clone();
+fn draft_of(returned: &Returned) -> Draft {
+    let data = returned.event.data.clone();
     Draft {
         subject: Subject {
             uid: data.uid,
@@ -122,6 +134,8 @@ fn draft_of(event: &Event) -> Draft {
         },
         billable: data.billable,
         evidence: None,
+        amends: data.amends,
+        labels: returned.labels.clone(),
     }
 }
 
@@ -149,10 +163,11 @@ fn fault(
         return Some(format!("event {} is of era {}, and the ledger in era {}", event.id, data.era, installation.era));
     }
     let state = before.map(|head| &head.state);
-    if data.from.as_ref() != state || !tables.of(data.kind).allows(state, &data.to) {
+    if data.from.as_ref() != state || !allowed(tables, draft, state) {
         return said("the state table does not allow it here");
     }
-    if before.is_some_and(|head| head.subject.kind != data.kind || draft.effective.at < head.effective_at) {
+    let runs_back = |head: &Head| draft.effective.at < head.effective_at || event.recordedtime < head.recorded_at;
+    if before.is_some_and(|head| head.subject.kind != data.kind || runs_back(head)) {
         return said("its kind or its time is not that of the stream");
     }
     let same_bytes = event.clone().seal().is_ok_and(|sealed| sealed.body == returned.body);

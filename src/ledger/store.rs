@@ -8,10 +8,15 @@ use std::{path::PathBuf, time::Duration};
 use async_trait::async_trait;
 
 use super::{
+    interventions::{Intervention, Refusal, Request},
+    past::{PastQuery, PastState},
     reinstate::Returned,
-    types::{Claim, ClaimRequest, Draft, Head, Installation, LaneView, Outcome, Row, RowQuery, Settlement, ShardRow},
+    types::{
+        Claim, ClaimRequest, Draft, Head, Installation, LaneView, Opening, Outcome, PruneReport, PruneStep, PrunedRow,
+        Row, RowQuery, Settlement, ShardRow, Voided,
+    },
 };
-use crate::domain::{DestinationId, Epoch, Position, Sequence, Shard, Timestamp, Token, Uid};
+use crate::domain::{DestinationId, Epoch, Position, Selector, Sequence, Shard, Timestamp, Token, Uid};
 
 /// Why a store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -179,14 +184,37 @@ pub trait Store: Send + Sync + 'static {
     /// Rows in the order of stream and sequence, behind `after`: what an audit walks.
     async fn stream_rows(&self, after: Option<(&Uid, Sequence)>, limit: u32) -> Result<Vec<Row>, StoreError>;
 
+    /// The resources that existed at a moment in the past, in the order of their UID, each with the row that held then.
+    async fn past(&self, query: &PastQuery) -> Result<Vec<PastState>, StoreError>;
+
     /// One row of a stream.
     async fn row(&self, uid: &Uid, sequence: Sequence) -> Result<Option<Row>, StoreError>;
 
-    /// Makes sure that every stream has a lane to `destination`, which from then on gets one for each new stream.
+    /// Removes old rows: those that every lane has behind it, but for each stream's newest, which stays for ever.
     ///
-    /// Takes the lock of every shard, so that no append can slip between. Lanes begin at the stream's first row.
-    /// Answers whether the destination is new.
-    async fn open_destination(&self, destination: &DestinationId, now: Timestamp) -> Result<bool, StoreError>;
+    /// What is left of a stream is always its end, without a gap. What it lost is noted first ([`Store::pruned`]).
+    async fn prune(&self, step: &PruneStep) -> Result<PruneReport, StoreError>;
+
+    /// Of those of `uids` that lost rows, the newest that each lost.
+    async fn pruned(&self, uids: &[Uid]) -> Result<Vec<PrunedRow>, StoreError>;
+
+    /// Up to here, rows of `shard` may be missing; 0 if nothing was ever removed.
+    async fn pruned_until(&self, shard: Shard) -> Result<Position, StoreError>;
+
+    /// Opens a destination: makes a lane for each stream that it hears of, and from then on for each such stream that
+    /// opens. Where they begin is said by `opening.start`; a stream whose first rows were pruned begins behind those.
+    ///
+    /// Takes the lock of every shard, so that no append can slip between. Answers whether the destination is new. One
+    /// that is not keeps its lanes as they are, and hears from now on of what `opening.selector` chooses.
+    async fn open(&self, opening: &Opening, now: Timestamp) -> Result<bool, StoreError>;
+
+    /// Opens a destination that is told everything.
+    async fn open_destination(&self, destination: &DestinationId, now: Timestamp) -> Result<bool, StoreError> {
+        self.open(&Opening::of_everything(destination.clone()), now).await
+    }
+
+    /// The selectors of those destinations that do not hear of every stream, or once did not.
+    async fn selectors(&self) -> Result<Vec<(DestinationId, Selector)>, StoreError>;
 
     /// The destinations that were opened and not closed.
     async fn destinations(&self) -> Result<Vec<DestinationId>, StoreError>;
@@ -208,6 +236,27 @@ pub trait Store: Send + Sync + 'static {
         claims: &[(DestinationId, Uid, Token, Settlement)],
         now: Timestamp,
     ) -> Result<Vec<bool>, StoreError>;
+
+    /// Does to a lane what a person asks, and keeps who asked and why; or says why it cannot be done.
+    ///
+    /// Changes lanes only, under their own locks, so that any process may call it. An amendment's row is for the leader.
+    async fn intervene(&self, request: &Request, now: Timestamp) -> Result<Result<(), Refusal>, StoreError>;
+
+    /// What people did, in order, behind the number `after`.
+    async fn interventions(&self, after: i64, limit: u32) -> Result<Vec<Intervention>, StoreError>;
+
+    /// Amendments that nobody has carried out yet, in order.
+    async fn amendments_due(&self, limit: u32) -> Result<Vec<Intervention>, StoreError>;
+
+    /// Says what came of an amendment, which is then done with.
+    async fn conclude_amendment(&self, intervention: i64, outcome: &str, now: Timestamp) -> Result<(), StoreError>;
+
+    /// What is sent in the place of rows, in the order of destination, stream and sequence, behind `after`.
+    async fn voids(
+        &self,
+        after: Option<(&DestinationId, &Uid, Sequence)>,
+        limit: u32,
+    ) -> Result<Vec<Voided>, StoreError>;
 
     /// How long until the next lane of `destination` falls due; zero if one is due now, `None` if nothing waits.
     ///

@@ -1,10 +1,10 @@
 //! What is written to the ledger and what is read from it.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use crate::domain::{
-    Billable, DestinationId, Effective, Epoch, Era, EventId, Hash, InstallationId, Kind, Position, Sequence, Shard,
-    State, TenantName, TimeSource, Timestamp, Token, Uid,
+    Billable, DestinationId, Effective, Epoch, Era, EventId, Hash, InstallationId, Kind, Labels, Position, Selector,
+    Sequence, Shard, State, TenantName, TimeSource, Timestamp, Token, Uid,
 };
 pub use crate::domain::{Head, Subject};
 
@@ -64,6 +64,10 @@ pub struct Draft {
     pub billable: Billable,
     /// Free text for people (the tail of a log, say). Kept beside the ledger, never sent.
     pub evidence: Option<String>,
+    /// The place of an earlier row that was voided for some receiver: this one states anew what holds.
+    pub amends: Option<Sequence>,
+    /// The labels of the tenant: they decide which destinations hear of a stream that this opens.
+    pub labels: Labels,
 }
 
 /// What became of a draft.
@@ -143,6 +147,37 @@ impl RowQuery {
     }
 }
 
+/// Which old rows to remove, and how many at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PruneStep {
+    /// Only rows recorded before this time.
+    pub before: Timestamp,
+    /// Only rows behind this place; the way to go on where the last step ended.
+    pub after: Option<(Shard, Position)>,
+    /// Look at no more than so many rows. PostgreSQL removes a whole partition at once, or nothing.
+    pub limit: u32,
+}
+
+/// What a step of pruning did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PruneReport {
+    /// Rows that are gone.
+    pub removed: u64,
+    /// Where to go on; `None` if there is nothing more to remove at this time.
+    pub next: Option<(Shard, Position)>,
+}
+
+/// The newest row that a stream has lost to retention. What is left begins behind it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PrunedRow {
+    /// The stream.
+    pub uid: Uid,
+    /// Its place.
+    pub sequence: Sequence,
+    /// Its hash, which the next row is chained to.
+    pub hash: Hash,
+}
+
 /// The state of one destination's lane for one stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LaneState {
@@ -210,6 +245,9 @@ pub struct Claim {
     pub attempts: u32,
     /// 409 answers since the last progress.
     pub rewinds: u32,
+    /// How long ago the first of its events was first sent without anybody knowing what became of that; `None` if it
+    /// never was.
+    pub doubt: Option<Duration>,
     /// The next events in order, beginning behind `acked`. Never empty.
     pub rows: Vec<OutboxRow>,
 }
@@ -228,6 +266,17 @@ pub enum Settlement {
         through: Sequence,
         /// How long to wait.
         delay: Duration,
+        /// What went wrong, for people.
+        error: String,
+    },
+    /// The same, but whether the event behind `through` was taken is not known.
+    Doubt {
+        /// The last acknowledged sequence (the claim's own `acked` if none).
+        through: Sequence,
+        /// How long to wait.
+        delay: Duration,
+        /// How long ago it was sent, at most.
+        age: Duration,
         /// What went wrong, for people.
         error: String,
     },
@@ -258,6 +307,8 @@ pub struct LaneView {
     pub uid: Uid,
     /// The last acknowledged sequence.
     pub acked: Sequence,
+    /// The place where it begins; if not 1, with a snapshot.
+    pub first: Sequence,
     /// The stream's newest sequence.
     pub head: Sequence,
     /// Open or parked.
@@ -266,12 +317,84 @@ pub struct LaneView {
     pub park_reason: Option<String>,
     /// Failed tries since the last success.
     pub attempts: u32,
-    /// When it is tried next.
+    /// When it is tried next; since when it is parked.
     pub next_at: Timestamp,
     /// The last thing that went wrong.
     pub last_error: Option<String>,
     /// When the oldest undelivered row was recorded.
     pub oldest_undelivered: Option<Timestamp>,
+}
+
+impl LaneView {
+    /// How many events were acknowledged in it.
+    pub fn delivered(&self) -> u64 {
+        u64::try_from(self.acked.get() - self.first.get() + 1).unwrap_or(0)
+    }
+}
+
+/// Where a destination begins that is opened for the first time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Start {
+    /// With all that the ledger has.
+    Beginning,
+    /// With how every open stream stands.
+    Now,
+    /// With how every stream stood that was open then.
+    At(Timestamp),
+}
+
+impl Start {
+    /// Rows recorded earlier than this are not sent.
+    pub const fn cutoff(self) -> Timestamp {
+        match self {
+            Self::Beginning => Timestamp::from_micros(i64::MIN),
+            Self::At(at) => at,
+            Self::Now => Timestamp::from_micros(i64::MAX),
+        }
+    }
+}
+
+/// A destination as somebody asks for it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Opening {
+    /// Which one.
+    pub id: DestinationId,
+    /// Where it begins, if it is new.
+    pub start: Start,
+    /// Which streams it hears of: of those that are there, if it is new; and of those that open from now on.
+    pub selector: Selector,
+    /// The tenants that the selector's labels choose now.
+    pub tenants: BTreeSet<TenantName>,
+}
+
+impl Opening {
+    /// All of every stream.
+    pub fn of_everything(id: DestinationId) -> Self {
+        Self { id, start: Start::Beginning, selector: Selector::default(), tenants: BTreeSet::new() }
+    }
+
+    /// Whether a stream that is there gets a lane.
+    pub fn chooses(&self, subject: &Subject) -> bool {
+        self.selector.chooses_kind(subject.kind)
+            && (self.selector.tenant_labels.is_empty() || self.tenants.contains(&subject.tenant))
+    }
+}
+
+/// What one destination is sent in the place of a row that it is not sent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Voided {
+    /// The destination.
+    pub destination: DestinationId,
+    /// The stream.
+    pub uid: Uid,
+    /// The row's place.
+    pub sequence: Sequence,
+    /// The void's id.
+    pub event_id: EventId,
+    /// The void's frozen bytes.
+    pub body: Vec<u8>,
+    /// When that was decided.
+    pub recorded_at: Timestamp,
 }
 
 /// How a time source is written in a store.

@@ -12,7 +12,10 @@ pub(super) enum Due {
     /// This much is left.
     In(Duration),
     /// It is past.
-    Past,
+    Past {
+        /// When it passed.
+        end: Timestamp,
+    },
 }
 
 impl Due {
@@ -21,18 +24,26 @@ impl Due {
         match self {
             // A little later than the deadline itself, so that it is past by then.
             Self::In(left) => Some(left + Duration::from_millis(50)),
-            Self::Never | Self::Past => None,
+            Self::Never | Self::Past { .. } => None,
         }
     }
 }
 
 /// How the deadline of `head`'s state stands at `now`; `from_spec` is what the resource's own spec says.
 pub(super) fn due(table: &Table, head: &Head, from_spec: Duration, now: Timestamp) -> Due {
-    let allowed = match table.row(&head.state).map(|row| row.deadline) {
-        None | Some(Deadline::Never) => return Due::Never,
-        Some(Deadline::After(span)) => span,
-        Some(Deadline::FromSpec) => from_spec,
+    match end(table, head, from_spec) {
+        None => Due::Never,
+        Some(end) if now >= end => Due::Past { end },
+        Some(end) => Due::In(end.since(now)),
+    }
+}
+
+/// When the deadline of `head`'s state is, if it has one.
+fn end(table: &Table, head: &Head, from_spec: Duration) -> Option<Timestamp> {
+    let allowed = match table.row(&head.state)?.deadline {
+        Deadline::Never => return None,
+        Deadline::After(span) => span,
+        Deadline::FromSpec => from_spec,
     };
-    let end = head.entered_at.plus(allowed);
-    if now >= end { Due::Past } else { Due::In(end.since(now)) }
+    Some(head.entered_at.plus(allowed))
 }

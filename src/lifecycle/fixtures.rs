@@ -20,6 +20,7 @@ pub(super) fn object<'a, S>(spec: &'a S, name: &str, namespace: Option<&str>) ->
         deleting_since: None,
         has_finalizer: true,
         paused: false,
+        watched: true,
         spec,
         conditions: &[],
     }

@@ -21,6 +21,8 @@ mod states;
 mod steps;
 pub mod sweep;
 pub mod tenant;
+mod when;
+pub mod witnesses;
 
 #[cfg(test)]
 mod fixtures;

@@ -26,6 +26,8 @@ pub struct Object<'a, S> {
     pub has_finalizer: bool,
     /// Whether Trueup may not touch the cluster for it.
     pub paused: bool,
+    /// Whether this process had looked at it before: what is new since then was not missed, but watched.
+    pub watched: bool,
     /// What was asked.
     pub spec: &'a S,
     /// The conditions that it shows now; only their times are used.

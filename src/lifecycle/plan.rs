@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::reasons::Reason;
 use crate::{
     api::{annotation, label},
-    domain::{Billable, Effective, State, Uid},
+    domain::{Billable, Effective, State, Timestamp, Uid},
 };
 
 /// What to do about one object, and what to show of it.
@@ -233,6 +233,11 @@ impl Child {
     /// Whether it is on its way out.
     pub fn is_terminating(&self) -> bool {
         self.body["metadata"]["deletionTimestamp"].is_string()
+    }
+
+    /// A time in its metadata, in whole seconds.
+    pub fn time(&self, name: &str) -> Option<Timestamp> {
+        self.body["metadata"][name].as_str()?.parse().ok()
     }
 
     /// The same object as one of Kubernetes' own types. `None` if it is not of that shape.

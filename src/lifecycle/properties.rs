@@ -10,7 +10,7 @@ use super::{
     Child, ChildKind, Membership, Object, ObjectKey, Plan, appdeployment, backup,
     children::{Owner, manifest},
     fixtures::{NOW, carry_out, child, head, object},
-    tenant,
+    tenant, witnesses,
 };
 use crate::{
     api::{AppDeploymentSpec, BackupSpec, TenantSpec, label},
@@ -33,6 +33,13 @@ fn settle<S: PartialEq + std::fmt::Debug>(
         assert_eq!(plan, decide(&children, head.as_ref(), has_finalizer), "the same inputs give the same plan");
         if plan.is_settled() {
             return;
+        }
+        if let Some(transition) = &plan.transition {
+            let told = witnesses::of(table.kind, transition.reason).flat_map(|line| line.witness.sources());
+            assert!(
+                told.into_iter().any(|source| *source == transition.effective.source),
+                "no witness: {transition:?}"
+            );
         }
         carry_out(&plan, table, &mut head, &mut children, &mut has_finalizer, generation);
         told.push(plan);
@@ -63,6 +70,7 @@ struct Situation {
     deleting: bool,
     finalizer: bool,
     paused: bool,
+    watched: bool,
     member: Option<bool>,
     ending: bool,
 }
@@ -73,13 +81,15 @@ impl Situation {
             any::<bool>(),
             any::<bool>(),
             proptest::bool::weighted(0.1),
+            any::<bool>(),
             proptest::option::weighted(0.9, any::<bool>()),
             proptest::bool::weighted(0.1),
         )
-            .prop_map(|(deleting, finalizer, paused, member, ending)| Self {
+            .prop_map(|(deleting, finalizer, paused, watched, member, ending)| Self {
                 deleting,
                 finalizer,
                 paused,
+                watched,
                 member,
                 ending,
             })
@@ -90,6 +100,7 @@ impl Situation {
             deleting_since: self.deleting.then(|| Timestamp::from_micros(NOW.as_micros() - 5_000_000)),
             has_finalizer,
             paused: self.paused,
+            watched: self.watched,
             ..object(spec, name, namespace)
         }
     }

@@ -13,6 +13,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// How often something that is missing is looked for, and a drain is watched.
 const SOON: Duration = Duration::from_secs(2);
 
+/// The reason of a sink whose receiver wants nothing more.
+pub const DISABLED: &str = "DisabledByReceiver";
+
 /// What was read about a sink.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Observed {
@@ -44,6 +47,8 @@ pub struct DeliveryView {
     pub last_ack: Option<Timestamp>,
     /// The last thing that went wrong, while it lasts.
     pub last_error: Option<String>,
+    /// Why nothing is sent for a while, whatever it is.
+    pub held: Option<String>,
     /// Whether the receiver asked never to be sent anything again.
     pub disabled: bool,
 }
@@ -107,7 +112,10 @@ pub fn decide(sink: &Object<'_, BillingSinkSpec>, seen: &Observed, now: Timestam
     } else if delivery.disabled {
         let message =
             "The receiver answered 410: it wants nothing any more. Suspend the sink and take that back to try again.";
-        (Verdict::stalled("DisabledByReceiver", message), LOOK_AGAIN)
+        (Verdict::stalled(DISABLED, message), LOOK_AGAIN)
+    } else if let Some(error) = &delivery.held {
+        let message = format!("Nothing is sent for a while, and then tried again with one message: {error}");
+        (Verdict::in_progress("ReceiverUnavailable", message), SOON)
     } else if seen.owed.parked > 0 {
         let message = format!("{} resources are parked; see `trueup outbox status`", seen.owed.parked);
         (Verdict::stalled("Parked", message), LOOK_AGAIN)

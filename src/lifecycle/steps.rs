@@ -1,6 +1,6 @@
 //! Which row follows the last one, once a kind knows the state that it is in.
 
-use super::{Membership, Transition, reasons};
+use super::{Membership, Object, Transition, reasons, when};
 use crate::{
     api::LedgerRef,
     domain::{Billable, Effective, Head, State, Table, Timestamp, Uid},
@@ -35,35 +35,23 @@ pub(super) fn change(to: impl Into<State>, reason: Reason, effective: Effective,
     Transition { to: to.into(), reason, effective, billable, evidence: None, previous_uid: None }
 }
 
-/// The row for what changed while the state stayed: what is billed, or to whom. `None` if neither did.
-pub(super) fn restate(
+/// The row for what changed while the state stayed: what is billed, since `resized`, or to whom. `None` if neither did.
+pub(super) fn restate<S>(
+    object: &Object<'_, S>,
     head: &Head,
     member: Option<&Membership>,
-    billable: Billable,
+    (billable, resized): (Billable, Effective),
     now: Timestamp,
 ) -> Option<Transition> {
-    let observed = Effective::observed(head.effective_at, now);
     if billable != head.billable {
-        return Some(change(head.state.clone(), reasons::RESIZED, observed, billable));
+        return Some(change(head.state.clone(), reasons::RESIZED, resized, billable));
     }
     let subject = &head.subject;
     member
         .filter(|member| {
             member.tenant != subject.tenant || member.account != subject.account || member.plan != subject.plan
         })
-        .map(|_| change(head.state.clone(), reasons::REASSIGNED, observed, billable))
-}
-
-/// When something became so that Kubernetes says happened at `reported`, if it says so and can be believed.
-///
-/// A time before the stream's last row tells of something earlier, so then the two looks are all that is known.
-pub(super) fn when(reported: Option<Timestamp>, head: &Head, now: Timestamp) -> Effective {
-    match reported {
-        Some(t) if t <= now && Effective::reported(t, now).not_after >= head.effective_at => {
-            Effective::reported(t, now)
-        }
-        _ => Effective::observed(head.effective_at, now),
-    }
+        .map(|_| change(head.state.clone(), reasons::REASSIGNED, when::seen(object, head, now), billable))
 }
 
 /// Where the ledger stands, as status shows it.

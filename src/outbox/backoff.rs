@@ -82,7 +82,7 @@ mod tests {
         let waits: Vec<Duration> = (0..1_000).map(|_| backoff.delay(4, None, &random)).collect();
         for quarter in 0..4_u32 {
             let (low, high) = (Duration::from_secs(2) * quarter, Duration::from_secs(2) * (quarter + 1));
-            let within = waits.iter().filter(|wait| (low..high).contains(wait)).count();
+            let within = waits.iter().filter(|wait| (low..high).contains(*wait)).count();
             assert!((150..350).contains(&within), "{within} of 1000 waits between {low:?} and {high:?}");
         }
     }

@@ -4,22 +4,24 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Notify, mpsc, watch},
-    time::{sleep, timeout},
+    time::sleep,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{
     DeliveryMetrics, Destination,
+    bucket::Bucket,
+    deliveries::Deliveries,
+    gate::{Gate, Passage},
+    pack::pack,
     settler::Finished,
     slots::{Free, Slots},
     status::Notes,
-    verdict::Held,
 };
 use crate::{
     domain::{Clock, Random},
     ledger::{Claim, ClaimRequest, Store, lanes::MAX_LEASE},
-    sinks::{Batch, Budget, Delivery, Ending},
 };
 
 /// At most so many lanes are claimed in one transaction; with more, a claim takes long enough to be felt.
@@ -37,6 +39,7 @@ pub(super) struct Courier {
     pub(super) random: Arc<dyn Random>,
     pub(super) commits: watch::Receiver<u64>,
     pub(super) notes: Arc<Notes>,
+    pub(super) gate: Arc<Gate>,
     pub(super) metrics: DeliveryMetrics,
     pub(super) more: Arc<Notify>,
     pub(super) finished: mpsc::UnboundedSender<Finished>,
@@ -56,21 +59,36 @@ enum NextDue {
     At(Duration),
 }
 
+/// How much may be claimed now.
+#[derive(Clone, Copy)]
+struct Allowance {
+    lanes: u32,
+    retries: u32,
+    /// Of each lane.
+    rows: u32,
+    /// Whether it is the one delivery that tries whether the receiver is back.
+    tries: bool,
+}
+
 impl Courier {
     /// Works until `stop` is cancelled, then lets what was begun end.
     pub(super) async fn run(mut self) {
-        let (tasks, abandon) = (TaskTracker::new(), CancellationToken::new());
-        self.serve(&tasks, &abandon).await;
-        tasks.close();
-        let patience = self.destination.sink.longest_attempt() + SHORTEST_WAIT;
-        if timeout(patience, tasks.wait()).await.is_err() {
-            warn!(destination = %self.destination.id, "deliveries did not end in time; their events will be sent again");
-            abandon.cancel();
-        }
+        let deliveries = Deliveries::new(
+            self.destination.clone(),
+            Arc::clone(&self.clock),
+            self.metrics.clone(),
+            self.finished.clone(),
+            self.stop.clone(),
+            self.lease(),
+        );
+        self.serve(&deliveries).await;
+        deliveries.end().await;
     }
 
-    async fn serve(&mut self, tasks: &TaskTracker, abandon: &CancellationToken) {
-        let slots = Slots::new(self.destination.limits.concurrency);
+    async fn serve(&mut self, deliveries: &Deliveries) {
+        let limits = self.destination.limits;
+        let slots = Slots::new(limits.concurrency);
+        let mut bucket = limits.events_per_second.map(|rate| Bucket::new(rate, self.clock.monotonic()));
         let mut next_due = NextDue::Unknown;
         loop {
             // Only waiting is cut short: a claim dropped half way would hold lanes that nobody works on.
@@ -80,11 +98,22 @@ impl Courier {
                 taken = slots.take(CLAIM) => taken,
             };
             let Some(free) = taken else { return };
+            let allowance = match self.allowance(&free, bucket.as_mut()) {
+                Ok(allowance) => allowance,
+                Err(wait) => {
+                    drop(free);
+                    tokio::select! {
+                        () = self.stop.cancelled() => return,
+                        // The receiver may turn out to be there before its time.
+                        () = self.more.notified() => next_due = NextDue::Unknown,
+                        () = sleep(wait.max(SHORTEST_WAIT)) => {}
+                    }
+                    continue;
+                }
+            };
             // Seen before the claim looks: what is committed after it leaves the signal changed.
             let signal = *self.commits.borrow_and_update();
-            let asked = free.count();
-            let serves_retries = free.retries() > 0;
-            let claims = match self.claim(&free).await {
+            let claims = match self.claim(allowance).await {
                 Ok(claims) => claims,
                 Err(error) => {
                     warn!(destination = %self.destination.id, %error, "no lanes could be claimed");
@@ -97,10 +126,16 @@ impl Courier {
                 }
             };
             let got = u32::try_from(claims.len()).unwrap_or(u32::MAX);
-            self.begin(claims, free, signal, tasks, abandon);
-            if got < asked {
+            if allowance.tries && got > 0 {
+                self.gate.try_until(self.clock.monotonic() + self.lease());
+            }
+            let sent = self.begin(claims, free, signal, deliveries);
+            if let Some(bucket) = &mut bucket {
+                bucket.take(sent);
+            }
+            if got < allowance.lanes {
                 if self.is_over(next_due) {
-                    next_due = self.ask_next_due(serves_retries).await;
+                    next_due = self.ask_next_due(allowance.retries > 0).await;
                 }
                 if self.wait(next_due).await {
                     next_due = NextDue::Unknown;
@@ -109,62 +144,58 @@ impl Courier {
         }
     }
 
-    async fn claim(&self, free: &Free) -> Result<Vec<Claim>, crate::ledger::StoreError> {
+    /// How much may be claimed now, or how long to wait before anything may.
+    fn allowance(&self, free: &Free, bucket: Option<&mut Bucket>) -> Result<Allowance, Duration> {
+        let now = self.clock.monotonic();
+        let tries = match self.gate.passage(now) {
+            Passage::Open => false,
+            Passage::One => true,
+            Passage::Shut(until) => return Err(until.saturating_sub(now)),
+        };
+        let events = bucket.map(|bucket| bucket.allowance(now)).transpose()?.unwrap_or(u32::MAX);
+        // A place is for a message, which may hold several lanes.
+        let each = self.destination.sink.room().map_or(1, |room| u32::try_from(room.lanes).unwrap_or(CLAIM).max(1));
+        let most = if tries { 1 } else { CLAIM.min(events) };
+        let lanes = free.count().saturating_mul(each).min(most);
+        let retries = free.retries().saturating_mul(each).min(lanes);
+        let rows = self.destination.limits.rows_per_lane.min(events / lanes.max(1)).max(1);
+        Ok(Allowance { lanes, retries: if tries { lanes } else { retries }, rows, tries })
+    }
+
+    async fn claim(&self, allowance: Allowance) -> Result<Vec<Claim>, crate::ledger::StoreError> {
         let request = ClaimRequest {
             destination: self.destination.id.clone(),
-            lanes: free.count(),
-            retries: free.retries(),
-            rows: self.destination.limits.rows_per_lane.max(1),
+            lanes: allowance.lanes,
+            retries: allowance.retries,
+            rows: allowance.rows,
             lease: self.lease(),
             token: self.random.token(),
         };
         self.store.claim(&request, self.clock.now()).await
     }
 
-    /// Long enough for a delivery that begins its last event just before its time is up.
+    /// Long enough for a delivery that begins its last message just before its time is up.
     fn lease(&self) -> Duration {
         self.destination.limits.lease.max(self.destination.sink.longest_attempt() * 4).min(MAX_LEASE)
     }
 
-    fn begin(&self, claims: Vec<Claim>, mut free: Free, signal: u64, tasks: &TaskTracker, abandon: &CancellationToken) {
-        let lease = self.lease();
-        let begun = self.clock.monotonic();
-        let in_flight = self.metrics.in_flight.with_label_values(&[self.destination.id.as_str()]);
-        for claim in claims {
-            // The ledger gives no more lanes than it was asked for.
-            let Some(slot) = free.hand_out(claim.attempts > 0) else { break };
-            let budget = Budget::new(Arc::clone(&self.clock), begun + lease / 2, self.stop.clone());
-            let recorded: Vec<_> = claim.rows.iter().map(|row| (row.sequence, row.recorded_at)).collect();
-            let last = recorded.last().map_or(claim.acked, |(sequence, _)| *sequence);
-            let held = Held { acked: claim.acked, last, attempts: claim.attempts };
-            let sink = Arc::clone(&self.destination.sink);
-            let finished = self.finished.clone();
-            let (in_flight, abandon) = (in_flight.clone(), abandon.clone());
-            in_flight.inc();
-            tasks.spawn(async move {
-                let batch = Batch { uid: claim.uid.clone(), rows: claim.rows, budget };
-                let delivery = tokio::select! {
-                    delivery = sink.deliver(batch) => Some(delivery),
-                    // A sink keeps its own time; this is for the one that does not.
-                    () = sleep(lease * 7 / 8) => Some(overdue()),
-                    () = abandon.cancelled() => None,
-                };
-                in_flight.dec();
-                let Some(delivery) = delivery else { return };
-                // Nobody listens any more once the process gives up; then the lease runs out.
-                let _ = finished.send(Finished {
-                    uid: claim.uid,
-                    token: claim.token,
-                    held,
-                    head: claim.head,
-                    signal,
-                    lease_until: begun + lease,
-                    recorded,
-                    delivery,
-                    slot,
-                });
-            });
+    /// Hands over what was claimed. Answers how many events that is.
+    fn begin(&self, claims: Vec<Claim>, mut free: Free, signal: u64, deliveries: &Deliveries) -> usize {
+        let limits = &self.destination.limits;
+        let share = limits.bytes / usize::try_from(limits.concurrency.max(1)).unwrap_or(1);
+        let mut sent = 0;
+        for group in pack(claims, self.destination.sink.room(), share) {
+            let retry = group.iter().any(|claim| claim.attempts > 0);
+            match free.hand_out(retry) {
+                Some(slot) => {
+                    sent += group.iter().map(|claim| claim.rows.len()).sum::<usize>();
+                    deliveries.begin(group, slot, signal);
+                }
+                // Large events need more messages than there are places.
+                None => deliveries.give_back(group, signal),
+            }
         }
+        sent
     }
 
     fn is_over(&self, next_due: NextDue) -> bool {
@@ -207,9 +238,4 @@ impl Courier {
             () = sleep(span) => ends_poll,
         }
     }
-}
-
-fn overdue() -> Delivery {
-    let error = "the delivery did not end while its lease lasted".to_owned();
-    Delivery { through: None, ending: Ending::Retry { after: None, error } }
 }

@@ -11,6 +11,8 @@ pub struct DeliveryMetrics {
     pub(super) deliveries: IntCounterVec,
     pub(super) delay: HistogramVec,
     pub(super) in_flight: IntGaugeVec,
+    pub(super) bytes: IntGaugeVec,
+    pub(super) held: IntGaugeVec,
     pub(super) disabled: IntGaugeVec,
 }
 
@@ -42,6 +44,17 @@ impl DeliveryMetrics {
                 Opts::new("trueup_outbox_lanes_in_flight", "Resources whose events are being delivered right now."),
                 destination,
             )?,
+            bytes: IntGaugeVec::new(
+                Opts::new("trueup_outbox_bytes_in_flight", "Bytes of events that are being delivered right now."),
+                destination,
+            )?,
+            held: IntGaugeVec::new(
+                Opts::new(
+                    "trueup_outbox_held",
+                    "1 while the receiver takes nothing, whatever is sent, and is left alone for a while.",
+                ),
+                destination,
+            )?,
             disabled: IntGaugeVec::new(
                 Opts::new("trueup_outbox_disabled", "1 while the receiver wants nothing more (it answered 410)."),
                 destination,
@@ -55,6 +68,8 @@ impl DeliveryMetrics {
         registry.register(Box::new(self.deliveries.clone()))?;
         registry.register(Box::new(self.delay.clone()))?;
         registry.register(Box::new(self.in_flight.clone()))?;
+        registry.register(Box::new(self.bytes.clone()))?;
+        registry.register(Box::new(self.held.clone()))?;
         registry.register(Box::new(self.disabled.clone()))
     }
 
@@ -65,6 +80,8 @@ impl DeliveryMetrics {
         let _ = self.acknowledged.remove_label_values(&[destination]);
         let _ = self.delay.remove_label_values(&[destination]);
         let _ = self.in_flight.remove_label_values(&[destination]);
+        let _ = self.bytes.remove_label_values(&[destination]);
+        let _ = self.held.remove_label_values(&[destination]);
         let _ = self.disabled.remove_label_values(&[destination]);
         for ending in super::settler::ENDINGS {
             let _ = self.deliveries.remove_label_values(&[destination, ending]);

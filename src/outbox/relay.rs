@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Backoff, DeliveryMetrics, RelayStatus, courier::Courier, settler::Settler, status::Notes};
+use super::{Backoff, DeliveryMetrics, RelayStatus, courier::Courier, gate::Gate, settler::Settler, status::Notes};
 use crate::{
     domain::{Clock, DestinationId, Random, Uid},
     ledger::{LaneState, Store, StoreError},
@@ -45,6 +45,11 @@ pub struct Limits {
     pub lease: Duration,
     /// How often to look for work without being told.
     pub poll: Duration,
+    /// How many events may be sent per second, retries included; one second's worth may go at once.
+    pub events_per_second: Option<u32>,
+    /// How many bytes of events are held at once, at most. Each message has an equal share, and is never so small that
+    /// it holds no event.
+    pub bytes: usize,
     /// How long a resource waits after a failure.
     pub backoff: Backoff,
 }
@@ -56,6 +61,8 @@ impl Default for Limits {
             rows_per_lane: 32,
             lease: Duration::from_mins(1),
             poll: Duration::from_secs(1),
+            events_per_second: None,
+            bytes: 16 << 20,
             backoff: Backoff::default(),
         }
     }
@@ -89,7 +96,7 @@ struct Served {
     destination: Destination,
     notes: Arc<Notes>,
     stop: CancellationToken,
-    tasks: [JoinHandle<()>; 2],
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl fmt::Debug for Relay {
@@ -121,6 +128,21 @@ impl Relay {
         // Both work for a moment; tokens keep them off each other's lanes.
         let new = self.start(destination);
         if let Some(old) = self.served().insert(id, new) {
+            old.stop.cancel();
+        }
+    }
+
+    /// The same, but nothing is sent before the destination is changed or enabled: `said` is why the receiver wanted
+    /// nothing more when a process before this one served it.
+    pub fn put_disabled(&self, destination: Destination, said: String) {
+        let (id, notes) = (destination.id.clone(), Arc::new(Notes::default()));
+        notes.write(|noted| {
+            noted.last_error = Some((self.parts.clock.now(), said.clone()));
+            noted.disabled = Some(said);
+        });
+        self.parts.metrics.disabled.with_label_values(&[id.as_str()]).set(1);
+        let served = Served { destination, notes, stop: self.stop.child_token(), tasks: Vec::new() };
+        if let Some(old) = self.served().insert(id, served) {
             old.stop.cancel();
         }
     }
@@ -169,6 +191,7 @@ impl Relay {
             destination: id.clone(),
             revision,
             disabled: noted.disabled,
+            held: noted.held,
             acknowledged: noted.acknowledged,
             last_ack_at: noted.last_ack_at,
             last_error: noted.last_error,
@@ -200,9 +223,11 @@ impl Relay {
         let Parts { store, clock, random, commits, metrics } = self.parts.clone();
         let stop = self.stop.child_token();
         let notes = Arc::new(Notes::default());
+        let gate = Arc::new(Gate::default());
         let more = Arc::new(Notify::new());
         let (finished, settled) = mpsc::unbounded_channel();
         metrics.disabled.with_label_values(&[destination.id.as_str()]).set(0);
+        metrics.held.with_label_values(&[destination.id.as_str()]).set(0);
         let settler = Settler {
             destination: destination.id.clone(),
             store: Arc::clone(&store),
@@ -211,6 +236,7 @@ impl Relay {
             backoff: destination.limits.backoff,
             commits: commits.clone(),
             notes: Arc::clone(&notes),
+            gate: Arc::clone(&gate),
             metrics: metrics.clone(),
             more: Arc::clone(&more),
             stop: stop.clone(),
@@ -222,6 +248,7 @@ impl Relay {
             random,
             commits,
             notes: Arc::clone(&notes),
+            gate,
             metrics,
             more,
             finished,
@@ -229,7 +256,7 @@ impl Relay {
             commits_end: false,
         };
         // The settler ends by itself when the courier and the deliveries it began are gone.
-        let tasks = [tokio::spawn(courier.run()), tokio::spawn(settler.run(settled))];
+        let tasks = vec![tokio::spawn(courier.run()), tokio::spawn(settler.run(settled))];
         Served { destination, notes, stop, tasks }
     }
 }
@@ -237,9 +264,9 @@ impl Relay {
 impl Served {
     async fn end(self) {
         self.stop.cancel();
-        let [courier, settler] = self.tasks;
-        // A task that panicked has ended too.
-        let _ = courier.await;
-        let _ = settler.await;
+        for task in self.tasks {
+            // One that panicked has ended too.
+            let _ = task.await;
+        }
     }
 }

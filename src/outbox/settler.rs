@@ -4,12 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::{
     Backoff, DeliveryMetrics,
+    gate::Gate,
     slots::Slot,
-    status::Notes,
+    status::{Held as Hold, Notes},
     verdict::{self, Held},
 };
 use crate::{
@@ -26,7 +27,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 const LAST_TRIES: u32 = 10;
 
 /// The words for what ended a delivery, for metrics.
-pub(super) const ENDINGS: [&str; 6] = ["accepted", "retry", "refused", "rewind", "disabled", "lease-lost"];
+pub(super) const ENDINGS: [&str; 8] =
+    ["accepted", "retry", "refused", "rewind", "disabled", "unavailable", "not-tried", "lease-lost"];
 
 /// A delivery that has ended.
 #[derive(Debug)]
@@ -38,13 +40,16 @@ pub(super) struct Finished {
     pub(super) head: Sequence,
     /// The commit signal when the lane was claimed.
     pub(super) signal: u64,
-    /// When the lease ends, on the monotonic clock.
+    /// When the delivery began, on the monotonic clock.
+    pub(super) begun: Duration,
+    /// When the lease ends, on the same clock.
     pub(super) lease_until: Duration,
     /// When each of its events was recorded.
     pub(super) recorded: Vec<(Sequence, Timestamp)>,
     pub(super) delivery: Delivery,
-    /// Given back only once the ledger knows, so that a slow ledger slows the claims too.
-    pub(super) slot: Slot,
+    /// Given back only once the ledger knows, so that a slow ledger slows the claims too. Of several lanes in one
+    /// message, the last has it.
+    pub(super) slot: Option<Slot>,
 }
 
 /// Settles the deliveries to one destination.
@@ -56,6 +61,7 @@ pub(super) struct Settler {
     pub(super) backoff: Backoff,
     pub(super) commits: watch::Receiver<u64>,
     pub(super) notes: Arc<Notes>,
+    pub(super) gate: Arc<Gate>,
     pub(super) metrics: DeliveryMetrics,
     /// Tells the courier that there may be something to claim.
     pub(super) more: Arc<Notify>,
@@ -76,8 +82,9 @@ impl Settler {
         let mut claims = Vec::with_capacity(finished.len());
         let mut rest = Vec::with_capacity(finished.len());
         let mut soonest_end = Duration::MAX;
-        for Finished { uid, token, held, head, signal, lease_until, recorded, delivery, slot } in finished {
+        for Finished { uid, token, held, head, signal, begun, lease_until, recorded, delivery, slot } in finished {
             soonest_end = soonest_end.min(lease_until);
+            self.pass(begun, &delivery.ending);
             let ending = self.note(&uid, &delivery);
             let settlement = verdict::settlement(held, delivery, &self.backoff, &*self.random);
             rest.push((held, head, signal, recorded, ending, slot));
@@ -104,6 +111,7 @@ impl Settler {
             let through = match settlement {
                 Settlement::Acked { through }
                 | Settlement::Retry { through, .. }
+                | Settlement::Doubt { through, .. }
                 | Settlement::Park { through, .. } => *through,
                 Settlement::Rewind { .. } => held.acked,
             };
@@ -113,7 +121,7 @@ impl Settler {
             more |= held.attempts > 0;
             more |= match settlement {
                 Settlement::Acked { through } => *through < head || signal != signal_now,
-                Settlement::Retry { .. } | Settlement::Rewind { .. } => true,
+                Settlement::Retry { .. } | Settlement::Doubt { .. } | Settlement::Rewind { .. } => true,
                 Settlement::Park { .. } => false,
             };
         }
@@ -153,13 +161,40 @@ impl Settler {
         }
     }
 
+    /// Shuts or opens the destination's gate by how a delivery ended.
+    fn pass(&self, begun: Duration, ending: &Ending) {
+        let held = self.metrics.held.with_label_values(&[self.destination.as_str()]);
+        match ending {
+            Ending::Unavailable { after, error } => {
+                let now = self.clock.monotonic();
+                let Some(until) = self.gate.shut(begun, now, *after, &*self.random) else { return };
+                let wait = until.saturating_sub(now);
+                warn!(destination = %self.destination, error, ?wait, "the receiver takes nothing; it is left alone for a while");
+                let until = self.clock.now().plus(wait);
+                self.notes.write(|noted| noted.held = Some(Hold { until, error: error.clone() }));
+                held.set(1);
+            }
+            Ending::NotTried => {}
+            _ => {
+                if self.gate.open(begun) {
+                    info!(destination = %self.destination, "the receiver answers again");
+                    self.notes.write(|noted| noted.held = None);
+                    held.set(0);
+                    self.more.notify_one();
+                }
+            }
+        }
+    }
+
     fn note(&self, uid: &Uid, delivery: &Delivery) -> &'static str {
         let (word, error) = match &delivery.ending {
             Ending::Accepted => return "accepted",
+            Ending::NotTried => return "not-tried",
             Ending::Retry { error, .. } => ("retry", error),
             Ending::Refused { error } => ("refused", error),
             Ending::Rewind { error, .. } => ("rewind", error),
             Ending::Disabled { error } => ("disabled", error),
+            Ending::Unavailable { error, .. } => ("unavailable", error),
         };
         let disables = matches!(delivery.ending, Ending::Disabled { .. });
         self.notes.write(|noted| {

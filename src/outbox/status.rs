@@ -16,6 +16,8 @@ pub struct RelayStatus {
     pub revision: String,
     /// Why nothing is sent any more: the receiver answered 410.
     pub disabled: Option<String>,
+    /// Why nothing is sent for a while: whatever is sent meets the same trouble.
+    pub held: Option<Held>,
     /// Events acknowledged since this process began with it.
     pub acknowledged: u64,
     /// When the newest acknowledgement came.
@@ -30,6 +32,15 @@ pub struct RelayStatus {
     pub parked: u64,
 }
 
+/// A destination that is left alone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Held {
+    /// When it is tried again.
+    pub until: Timestamp,
+    /// What happened.
+    pub error: String,
+}
+
 /// What the tasks of one destination note down while they work.
 #[derive(Debug, Default)]
 pub(super) struct Notes(Mutex<Noted>);
@@ -37,6 +48,7 @@ pub(super) struct Notes(Mutex<Noted>);
 #[derive(Clone, Debug, Default)]
 pub(super) struct Noted {
     pub(super) disabled: Option<String>,
+    pub(super) held: Option<Held>,
     pub(super) acknowledged: u64,
     pub(super) last_ack_at: Option<Timestamp>,
     pub(super) last_error: Option<(Timestamp, String)>,

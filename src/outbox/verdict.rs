@@ -39,8 +39,12 @@ pub(super) fn settlement(held: Held, delivery: Delivery, backoff: &Backoff, rand
         // Without this, a sink that does nothing and calls it good would be asked again at once, for ever.
         Ending::Accepted => retry(None, "the sink delivered nothing and named no reason".to_owned()),
         Ending::Retry { after, error } => retry(after, error),
-        // The lane itself is well; it goes on when somebody enables the sink again.
-        Ending::Disabled { error } => retry(None, error),
+        // The lane itself is well; it goes on when somebody enables the sink again, or when the destination's gate opens,
+        // which also keeps the receiver's wish, for all lanes.
+        Ending::Disabled { error } | Ending::Unavailable { error, .. } => retry(None, error),
+        // Nobody is to blame. One that failed before waits again all the same, lest it come back at once for ever.
+        Ending::NotTried if through > held.acked || held.attempts == 0 => Settlement::Acked { through },
+        Ending::NotTried => retry(None, "there was no time left to send it".to_owned()),
         Ending::Refused { error } => Settlement::Park { through, reason: PERMANENT_REFUSAL.to_owned(), error },
         Ending::Rewind { expected, error } => Settlement::Rewind { expected, error },
     }
@@ -79,6 +83,15 @@ mod tests {
         };
         assert_eq!(through, HELD.acked);
         assert!(delay >= Duration::from_mins(2));
+        let Settlement::Retry { delay, .. } = judged(None, Ending::Unavailable { after, error: error() }) else {
+            panic!("a lane is tried again")
+        };
+        assert!(delay <= Duration::from_mins(1), "the gate waits, not the lane: {delay:?}");
+        assert!(matches!(judged(None, Ending::NotTried), Settlement::Retry { .. }));
+        let fresh = Held { attempts: 0, ..HELD };
+        let delivery = Delivery { through: None, ending: Ending::NotTried };
+        let given_back = settlement(fresh, delivery, &Backoff::default(), &SeededRandom::new(1));
+        assert_eq!(given_back, Settlement::Acked { through: HELD.acked });
         let disabled = judged(Some(5), Ending::Disabled { error: error() });
         assert!(matches!(disabled, Settlement::Retry { through, .. } if through == Sequence::new(5)), "{disabled:?}");
     }

@@ -1,7 +1,10 @@
 //! What must hold of a message before anything is believed: who sent it, and that its parts agree. Pure.
 
 use crate::{
-    domain::{Era, Event, EventFault, EventId, Timestamp},
+    domain::{
+        Envelope, Era, Event, EventFault, EventId, Hash, Kind, Message, SNAPSHOT_TYPE, Sequence, Snapshot, Timestamp,
+        Uid, VOID_TYPE, Void,
+    },
     sinks::{
         signature::{self, SignatureFault, SigningKeys},
         webhook::MEDIA_TYPE,
@@ -30,8 +33,10 @@ pub struct Received<'a> {
 pub struct Opened {
     /// Its place in its resource's chain.
     pub link: Link,
+    /// Its id.
+    pub id: EventId,
     /// What it says.
-    pub event: Event,
+    pub message: Message,
 }
 
 /// Why a message is not taken.
@@ -80,31 +85,80 @@ pub fn open(received: &Received<'_>, keys: &SigningKeys, now: Timestamp) -> Resu
         return Err(EnvelopeFault::MediaType(media_type.to_owned()));
     }
     keys.verify(received.id, received.timestamp, received.signatures, received.body, now)?;
-    let event = Event::verify(received.body)?;
-    let data = &event.data;
-    let era = Era::new(data.era);
-    let id = EventId::of(&data.uid, era, data.sequence);
-    let source_ends = format!("/{}/{}", data.kind.lower(), data.uid);
-    let source_fits = event.source.starts_with("/trueup/") && event.source.ends_with(&source_ends);
-    let agree = [
-        ("specversion", event.specversion.as_str(), "1.0"),
-        ("id", event.id.as_str(), id.as_str()),
-        (signature::ID, received.id, id.as_str()),
-        ("type", &event.event_type, &Event::type_of(data.kind)),
-        ("sequence", &event.sequence, &data.sequence.padded()),
-        ("partitionkey", &event.partitionkey, data.uid.as_str()),
-        ("subject", &event.subject, &data.account),
-        ("source", if source_fits { &source_ends } else { &event.source }, &source_ends),
+    let message = Message::read(received.body)?;
+    let (link, id) = match &message {
+        Message::Transition(event) => {
+            let data = &event.data;
+            // `read` saw to it that the hash is there.
+            let hash = data.hash.ok_or_else(|| EventFault::Unsealed(event.id.clone()))?;
+            let place = Place { kind: data.kind, uid: &data.uid, era: Era::new(data.era), sequence: data.sequence };
+            let id = place.event_id();
+            agree(event, &place, &data.account, &id, &Event::type_of(data.kind), received.id)?;
+            (place.link(data.prev_hash, hash, false), id)
+        }
+        Message::Void(void) => {
+            let data = &void.data;
+            let place = Place { kind: data.kind, uid: &data.uid, era: Era::new(data.era), sequence: data.sequence };
+            let id = Void::id_of(&place.event_id());
+            agree(void, &place, &data.account, &id, VOID_TYPE, received.id)?;
+            (place.link(data.prev_hash, data.hash, false), id)
+        }
+        Message::Snapshot(snapshot) => {
+            let data = &snapshot.data;
+            let place = Place { kind: data.kind, uid: &data.uid, era: Era::new(data.era), sequence: data.sequence };
+            let id = Snapshot::id_of(&place.event_id());
+            agree(snapshot, &place, &data.account, &id, SNAPSHOT_TYPE, received.id)?;
+            (place.link(data.prev_hash, data.hash, true), id)
+        }
+    };
+    Ok(Opened { link, id, message })
+}
+
+/// Where an event's data say that it stands.
+struct Place<'a> {
+    kind: Kind,
+    uid: &'a Uid,
+    era: Era,
+    sequence: Sequence,
+}
+
+impl Place<'_> {
+    fn event_id(&self) -> EventId {
+        EventId::of(self.uid, self.era, self.sequence)
+    }
+
+    fn link(&self, prev_hash: Hash, hash: Hash, begins: bool) -> Link {
+        Link { uid: self.uid.clone(), era: self.era, sequence: self.sequence, prev_hash, hash, begins }
+    }
+}
+
+/// Whether the envelope, and the header with the id, say what the data say.
+fn agree<D>(
+    envelope: &Envelope<D>,
+    place: &Place<'_>,
+    account: &str,
+    id: &EventId,
+    event_type: &str,
+    received_id: &str,
+) -> Result<(), EnvelopeFault> {
+    let source_ends = format!("/{}/{}", place.kind.lower(), place.uid);
+    let source_fits = envelope.source.starts_with("/trueup/") && envelope.source.ends_with(&source_ends);
+    let parts = [
+        ("specversion", envelope.specversion.as_str(), "1.0"),
+        ("id", envelope.id.as_str(), id.as_str()),
+        (signature::ID, received_id, id.as_str()),
+        ("type", &envelope.event_type, event_type),
+        ("sequence", &envelope.sequence, &place.sequence.padded()),
+        ("partitionkey", &envelope.partitionkey, place.uid.as_str()),
+        ("subject", &envelope.subject, account),
+        ("source", if source_fits { &source_ends } else { &envelope.source }, &source_ends),
     ];
-    for (part, said, expected) in agree {
+    for (part, said, expected) in parts {
         if said != expected {
             return Err(EnvelopeFault::Disagrees { part, said: said.to_owned(), expected: expected.to_owned() });
         }
     }
-    // `verify` saw to it that the hash is there.
-    let hash = data.hash.ok_or_else(|| EventFault::Unsealed(event.id.clone()))?;
-    let link = Link { uid: data.uid.clone(), era, sequence: data.sequence, prev_hash: data.prev_hash, hash };
-    Ok(Opened { link, event })
+    Ok(())
 }
 
 #[cfg(test)]
@@ -112,7 +166,7 @@ mod tests {
     use secrecy::SecretString;
 
     use super::*;
-    use crate::domain::{Billable, DATA_SCHEMA, EventData, Hash, Kind, Sequence, State, TenantName, TimeSource, Uid};
+    use crate::domain::{Billable, DATA_SCHEMA, EventData, State, TenantName, TimeSource};
 
     const NOW: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
 
@@ -137,6 +191,7 @@ mod tests {
             data: EventData {
                 tenant: TenantName::new("acme"),
                 account: "acct-1".into(),
+                amends: None,
                 plan: "small".into(),
                 kind: Kind::Tenant,
                 namespace: None,
@@ -175,6 +230,24 @@ mod tests {
         let sealed = event.clone().seal().unwrap();
         let opened = opened(event.id.as_str(), &sealed.body).unwrap();
         assert_eq!((opened.link.sequence, opened.link.hash), (Sequence::FIRST, sealed.hash));
+    }
+
+    #[test]
+    fn what_stands_in_an_events_place_is_opened_under_its_own_id_and_knows_the_same_place() {
+        let event = Event::verify(&event().seal().unwrap().body).unwrap();
+        let (void, snapshot) = (Void::of(event.clone(), NOW).unwrap(), Snapshot::of(event.clone()).unwrap());
+        for (id, body, begins) in
+            [(void.id.clone(), void.body().unwrap(), false), (snapshot.id.clone(), snapshot.body().unwrap(), true)]
+        {
+            let opened = opened(id.as_str(), &body).unwrap();
+            let place = (opened.link.sequence, Some(opened.link.hash), opened.link.prev_hash, opened.link.begins);
+            assert_eq!(place, (Sequence::FIRST, event.data.hash, Hash::ZERO, begins));
+            assert_ne!(id, event.id);
+            let other = String::from_utf8(body).unwrap().replace("acct-1\",\"billable", "acct-2\",\"billable");
+            let other = other.replace("acct-1\",\"era", "acct-2\",\"era");
+            let fault = super::tests::opened(id.as_str(), other.as_bytes()).unwrap_err();
+            assert!(matches!(fault, EnvelopeFault::Disagrees { part: "subject", .. }), "{fault}");
+        }
     }
 
     #[test]

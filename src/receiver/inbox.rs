@@ -18,6 +18,8 @@ pub struct Link {
     pub prev_hash: Hash,
     /// The event's own hash.
     pub hash: Hash,
+    /// Whether it is a snapshot: a stream may begin with it, wherever it stands.
+    pub begins: bool,
 }
 
 /// The last event of a resource that was applied.
@@ -81,7 +83,12 @@ pub enum Contradiction {
 }
 
 /// Places an event.
+///
+/// A void is placed like the event whose place it takes: it has the same links.
 pub fn place(link: &Link, memory: &Memory) -> Verdict {
+    if link.begins {
+        return begin(link, memory);
+    }
     let next = memory.last.map_or(Sequence::FIRST, |last| last.sequence.next());
     if link.sequence > next {
         return Verdict::Expect(next);
@@ -122,6 +129,35 @@ pub fn place(link: &Link, memory: &Memory) -> Verdict {
     }
 }
 
+/// Places a snapshot, which says how things stand and need follow nothing.
+fn begin(link: &Link, memory: &Memory) -> Verdict {
+    let Some(last) = memory.last else {
+        // Nothing is known of the resource: for this receiver it begins here.
+        return Verdict::Apply;
+    };
+    if let Some(remembered) = memory.same {
+        // The event itself was applied here, or this snapshot before: it says nothing new.
+        let same = remembered == link.hash;
+        return if same { Verdict::Duplicate } else { Verdict::Refuse(Contradiction::Rewritten { remembered }) };
+    }
+    if link.era < last.era {
+        return Verdict::Refuse(Contradiction::Superseded { era: link.era, current: last.era });
+    }
+    if link.era > last.era {
+        // The ledger began a new life. How things stand in it replaces all that was applied of the old one.
+        return Verdict::Apply;
+    }
+    if link.sequence <= last.sequence {
+        // Its place was passed over by a later snapshot. What has been applied since is newer: go on behind that.
+        return Verdict::Expect(last.sequence.next());
+    }
+    if link.sequence == last.sequence.next() && link.prev_hash != last.hash {
+        return Verdict::Refuse(Contradiction::Unchained { remembered: last.hash });
+    }
+    // It follows, or the sender no longer has what lies between: count what was passed over, and go on from here.
+    Verdict::Apply
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,6 +174,7 @@ mod tests {
             sequence: Sequence::new(sequence),
             prev_hash: hash(after),
             hash: hash(own),
+            begins: false,
         }
     }
 
@@ -177,6 +214,42 @@ mod tests {
             ("an old era, never seen", link(0, 4, 3, 4), remember(last(1, 3, 13), None, None), superseded),
             ("an old era, again", link(0, 3, 2, 3), remember(last(1, 3, 13), Some(3), Some(2)), Verdict::Duplicate),
             ("before the era began", link(1, 2, 1, 9), remember(last(1, 3, 13), None, Some(1)), rewritten(1)),
+        ];
+        for (what, link, memory, expected) in cases {
+            assert_eq!(place(&link, &memory), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn the_table_of_decisions_about_snapshots() {
+        let at = |era, sequence, after, own| Link { begins: true, ..link(era, sequence, after, own) };
+        let known = |same: Option<u8>| Memory { last: Some(last(1, 5, 5)), same: same.map(hash), before: None };
+        let cases = [
+            ("nothing is known", at(0, 7, 6, 7), Memory::default(), Verdict::Apply),
+            ("the next", at(1, 6, 5, 6), known(None), Verdict::Apply),
+            (
+                "the next, on another chain",
+                at(1, 6, 9, 6),
+                known(None),
+                Verdict::Refuse(Contradiction::Unchained { remembered: hash(5) }),
+            ),
+            ("further on", at(1, 9, 8, 9), known(None), Verdict::Apply),
+            ("of the last event", at(1, 5, 4, 5), known(Some(5)), Verdict::Duplicate),
+            ("of an older event", at(1, 3, 2, 3), known(Some(3)), Verdict::Duplicate),
+            (
+                "of another event at this place",
+                at(1, 3, 2, 9),
+                known(Some(3)),
+                Verdict::Refuse(Contradiction::Rewritten { remembered: hash(3) }),
+            ),
+            ("of a place that was passed over", at(1, 3, 2, 3), known(None), Verdict::Expect(Sequence::new(6))),
+            ("of a new era, further back", at(2, 3, 2, 13), known(None), Verdict::Apply),
+            (
+                "of an era that ended",
+                at(0, 9, 8, 9),
+                known(None),
+                Verdict::Refuse(Contradiction::Superseded { era: Era::new(0), current: Era::new(1) }),
+            ),
         ];
         for (what, link, memory, expected) in cases {
             assert_eq!(place(&link, &memory), expected, "{what}");

@@ -25,7 +25,10 @@ use super::{
 };
 use crate::{
     domain::{Clock, Sequence, Uid},
-    sinks::signature::{ID, SIGNATURE, SigningKeys, TIMESTAMP},
+    sinks::{
+        signature::{ID, SIGNATURE, SigningKeys, TIMESTAMP},
+        webhook::{MODE, SHADOW},
+    },
 };
 
 /// Events are about one kilobyte.
@@ -136,7 +139,7 @@ async fn intake(State(receiver): State<Receiver>, headers: HeaderMap, body: Byte
         return refusal(StatusCode::BAD_REQUEST, "malformed", "the body is not UTF-8");
     };
     let link = opened.link.clone();
-    match receiver.store.take(opened, text, now).await {
+    match receiver.store.take(opened, text, header(MODE) == SHADOW, now).await {
         Ok(Verdict::Apply) => Json(json!({"outcome": "applied", "sequence": link.sequence})).into_response(),
         Ok(Verdict::Duplicate) => Json(json!({"outcome": "duplicate", "sequence": link.sequence})).into_response(),
         Ok(Verdict::Expect(expected)) => {

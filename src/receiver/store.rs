@@ -17,12 +17,17 @@ use super::{
     envelope::Opened,
     inbox::{self, Last, Link, Memory, Verdict},
 };
-use crate::domain::{Billable, Era, EventId, Hash, Kind, Sequence, State, TenantName, Timestamp, Uid};
+use crate::domain::{
+    Billable, Era, Event, EventId, Hash, Kind, Message, Sequence, Snapshot, State, TenantName, Timestamp, Uid, Void,
+};
 
 /// At most so many events are applied in one transaction.
 const BATCH: usize = 256;
 /// So many may wait for it; whoever comes then waits before it is taken in.
 const QUEUE: usize = 1_024;
+
+/// The state of a resource of which nothing but voids came.
+const UNSTATED: State = State::of("Unknown");
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS resource (
@@ -40,7 +45,13 @@ CREATE TABLE IF NOT EXISTS resource (
     billable     TEXT NOT NULL,
     effective_at INTEGER NOT NULL,
     applied_at   INTEGER NOT NULL,
-    applied      INTEGER NOT NULL
+    applied      INTEGER NOT NULL,
+    -- The place of the last event that said how things stand: a void says nothing.
+    stated       INTEGER NOT NULL,
+    -- Places that a snapshot passed over: what happened there was never told.
+    skipped      INTEGER NOT NULL,
+    -- Whether the last event came from a sink that only rehearses: nobody is to be charged for it.
+    shadow       INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE IF NOT EXISTS event (
@@ -52,6 +63,7 @@ CREATE TABLE IF NOT EXISTS event (
     hash       TEXT NOT NULL,
     body       TEXT NOT NULL,
     applied_at INTEGER NOT NULL,
+    shadow     INTEGER NOT NULL,
     UNIQUE (uid, sequence, era)
 ) STRICT;
 
@@ -111,6 +123,13 @@ pub struct ResourceView {
     pub applied_at: Timestamp,
     /// How many events were applied.
     pub applied: i64,
+    /// The place of the last event that said how things stand; earlier than `sequence` if voids followed it, 0 if
+    /// nothing else came.
+    pub stated: Sequence,
+    /// How many places were passed over, because the stream began, or went on, with a snapshot.
+    pub skipped: i64,
+    /// Whether the last event came from a sink in mode Shadow: nobody is to be charged for it.
+    pub shadow: bool,
 }
 
 /// One applied event.
@@ -127,6 +146,8 @@ pub struct EventView {
     pub hash: Hash,
     /// When it was applied here.
     pub applied_at: Timestamp,
+    /// Whether it came from a sink in mode Shadow.
+    pub shadow: bool,
     /// Its exact bytes.
     pub body: String,
 }
@@ -144,6 +165,7 @@ pub struct ReceiverStore {
 struct Job {
     opened: Opened,
     body: String,
+    shadow: bool,
     now: Timestamp,
     answer: oneshot::Sender<Result<Verdict, StoreFault>>,
 }
@@ -180,10 +202,18 @@ impl ReceiverStore {
     }
 
     /// Decides about an event and applies it if it is its turn. When this answers, the decision is on the disk.
-    pub async fn take(&self, opened: Opened, body: String, now: Timestamp) -> Result<Verdict, StoreFault> {
+    ///
+    /// `shadow`: it came from a sink that only rehearses, which is remembered with it.
+    pub async fn take(
+        &self,
+        opened: Opened,
+        body: String,
+        shadow: bool,
+        now: Timestamp,
+    ) -> Result<Verdict, StoreFault> {
         const DOING: &str = "applying an event";
         let (answer, decided) = oneshot::channel();
-        let job = Job { opened, body, now, answer };
+        let job = Job { opened, body, shadow, now, answer };
         self.jobs.send(job).await.map_err(|_| StoreFault::new(DOING, "it is being closed"))?;
         decided.await.map_err(|_| StoreFault::new(DOING, "it is being closed"))?
     }
@@ -294,47 +324,104 @@ async fn remember(connection: &mut SqliteConnection, link: &Link) -> Result<Memo
 }
 
 async fn apply(connection: &mut SqliteConnection, job: &Job) -> Result<(), sqlx::Error> {
-    let Opened { link, event } = &job.opened;
-    let data = &event.data;
-    let hash = link.hash.to_string();
+    let Opened { link, id, message } = &job.opened;
     sqlx::query(
-        "INSERT INTO event (uid, sequence, era, event_id, hash, body, applied_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO event (uid, sequence, era, event_id, hash, body, applied_at, shadow)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )
     .bind(link.uid.as_str())
     .bind(link.sequence.get())
     .bind(link.era.get())
-    .bind(event.id.as_str())
-    .bind(&hash)
+    .bind(id.as_str())
+    .bind(link.hash.to_string())
     .bind(&job.body)
     .bind(job.now.as_micros())
+    .bind(job.shadow)
     .execute(&mut *connection)
     .await?;
-    let billable = serde_json::to_string(&data.billable).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    match message {
+        Message::Transition(Event { data, .. }) => {
+            let subject = (data.kind, data.namespace.as_deref(), data.name.as_str());
+            let owner = (&data.tenant, data.account.as_str(), data.plan.as_str());
+            state(connection, job, subject, owner, (&data.to, data.billable, data.effective_at)).await
+        }
+        Message::Snapshot(Snapshot { data, .. }) => {
+            let subject = (data.kind, data.namespace.as_deref(), data.name.as_str());
+            let owner = (&data.tenant, data.account.as_str(), data.plan.as_str());
+            state(connection, job, subject, owner, (&data.state, data.billable, data.effective_at)).await
+        }
+        Message::Void(Void { data, time, .. }) => {
+            if advance(connection, job).await? {
+                return Ok(());
+            }
+            // The very first event was voided. Until the next one says more, nothing is known and nothing charged.
+            let subject = (data.kind, data.namespace.as_deref(), data.name.as_str());
+            let owner = (&data.tenant, data.account.as_str(), data.plan.as_str());
+            state(connection, job, subject, owner, (&UNSTATED, Billable::ZERO, *time)).await?;
+            sqlx::query("UPDATE resource SET stated = 0 WHERE uid = ?1")
+                .bind(link.uid.as_str())
+                .execute(connection)
+                .await
+                .map(drop)
+        }
+    }
+}
+
+/// Remembers how things stand with the resource of `job` from now on.
+async fn state(
+    connection: &mut SqliteConnection,
+    job: &Job,
+    (kind, namespace, name): (Kind, Option<&str>, &str),
+    (tenant, account, plan): (&TenantName, &str, &str),
+    (state, billable, effective_at): (&State, Billable, Timestamp),
+) -> Result<(), sqlx::Error> {
+    let link = &job.opened.link;
+    let billable = serde_json::to_string(&billable).map_err(|error| sqlx::Error::Encode(error.into()))?;
     sqlx::query(
         "INSERT INTO resource (uid, kind, namespace, name, tenant, account, plan, era, sequence, state, hash, billable,
-                               effective_at, applied_at, applied)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, 1)
+                               effective_at, applied_at, shadow, applied, stated, skipped)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, 1, ?9, ?9 - 1)
          ON CONFLICT (uid) DO UPDATE SET
-             kind = ?2, namespace = ?3, name = ?4, tenant = ?5, account = ?6, plan = ?7, era = ?8, sequence = ?9,
-             state = ?10, hash = ?11, billable = ?12, effective_at = ?13, applied_at = ?14, applied = applied + 1",
+             kind = ?2, namespace = ?3, name = ?4, tenant = ?5, account = ?6, plan = ?7, era = ?8,
+             skipped = skipped + max(0, ?9 - sequence - 1), sequence = ?9, stated = ?9, state = ?10, hash = ?11,
+             billable = ?12, effective_at = ?13, applied_at = ?14, shadow = ?15, applied = applied + 1",
     )
     .bind(link.uid.as_str())
-    .bind(data.kind.as_str())
-    .bind(data.namespace.as_deref())
-    .bind(&data.name)
-    .bind(data.tenant.as_str())
-    .bind(&data.account)
-    .bind(&data.plan)
+    .bind(kind.as_str())
+    .bind(namespace)
+    .bind(name)
+    .bind(tenant.as_str())
+    .bind(account)
+    .bind(plan)
     .bind(link.era.get())
     .bind(link.sequence.get())
-    .bind(data.to.as_str())
-    .bind(&hash)
+    .bind(state.as_str())
+    .bind(link.hash.to_string())
     .bind(billable)
-    .bind(data.effective_at.as_micros())
+    .bind(effective_at.as_micros())
     .bind(job.now.as_micros())
+    .bind(job.shadow)
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Goes one place further in a stream that is known, and leaves how things stand. Answers whether it is known.
+async fn advance(connection: &mut SqliteConnection, job: &Job) -> Result<bool, sqlx::Error> {
+    let link = &job.opened.link;
+    let known = sqlx::query(
+        "UPDATE resource SET era = ?2, sequence = ?3, hash = ?4, applied_at = ?5, shadow = ?6, applied = applied + 1
+         WHERE uid = ?1",
+    )
+    .bind(link.uid.as_str())
+    .bind(link.era.get())
+    .bind(link.sequence.get())
+    .bind(link.hash.to_string())
+    .bind(job.now.as_micros())
+    .bind(job.shadow)
     .execute(connection)
     .await?;
-    Ok(())
+    Ok(known.rows_affected() == 1)
 }
 
 fn resource(row: &SqliteRow) -> Result<ResourceView, String> {
@@ -357,6 +444,9 @@ fn resource(row: &SqliteRow) -> Result<ResourceView, String> {
         effective_at: Timestamp::from_micros(number("effective_at")?),
         applied_at: Timestamp::from_micros(number("applied_at")?),
         applied: number("applied")?,
+        stated: Sequence::new(number("stated")?),
+        skipped: number("skipped")?,
+        shadow: number("shadow")? != 0,
     })
 }
 
@@ -370,6 +460,7 @@ fn event(row: &SqliteRow) -> Result<EventView, String> {
         event_id: EventId::new(text("event_id")?),
         hash: text("hash")?.parse().map_err(|error| damaged(&error))?,
         applied_at: Timestamp::from_micros(number("applied_at")?),
+        shadow: number("shadow")? != 0,
         body: text("body")?,
     })
 }

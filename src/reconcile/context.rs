@@ -6,6 +6,7 @@ use kube::{ResourceExt, core::DynamicObject};
 
 use super::{
     behind::{Applied, Behind},
+    looked::Looked,
     retries::Retries,
     sweep::SweepOptions,
     written::Written,
@@ -13,7 +14,7 @@ use super::{
 use crate::{
     api::{PodSecurity, TenantSpec, annotation, label},
     cluster::{Caches, Cluster, CustomKind, Events, OwnerKey},
-    domain::{Clock, TenantName},
+    domain::{Clock, Labels, TenantName},
     ledger::{Appender, Installation, Store},
     lifecycle::Membership,
     outbox::Relay,
@@ -54,11 +55,19 @@ pub struct Context {
     pub observe_only: bool,
     /// What was written and not yet seen by the watches.
     pub written: Written,
+    /// Which objects were looked at before.
+    pub looked: Looked,
     /// Which objects failed, how often in a row.
     pub retries: Retries,
 }
 
 impl Context {
+    /// The labels of the Tenant called `tenant`; none if it is gone.
+    pub(super) fn tenant_labels(&self, tenant: &TenantName) -> Labels {
+        let key = OwnerKey { kind: CustomKind::Tenant, namespace: None, name: tenant.as_str().to_owned() };
+        self.caches.get(&key).map(|tenant| tenant.labels().clone()).unwrap_or_default()
+    }
+
     /// The tenant that `namespace` belongs to: its label names a Tenant, and its mark is that Tenant's own.
     ///
     /// The label alone is not believed: whoever may label a namespace could otherwise have others pay.

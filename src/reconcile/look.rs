@@ -17,7 +17,7 @@ use super::{Context, behind, context::spec_of};
 use crate::{
     api::{Condition, annotation},
     cluster::{ClusterError, CustomKind, OwnerKey},
-    domain::{Head, Kind, Timestamp, Uid},
+    domain::{Head, Kind, Labels, Timestamp, Uid},
     ledger::{AppenderError, Draft, Outcome, StoreError, Subject},
     lifecycle::{
         Child, ChildKind, FINALIZER, Finalizer, Membership, Object, ObjectKey, Plan, Transition, Verdict, reasons,
@@ -101,6 +101,8 @@ pub(super) struct Look {
     pub(super) context: Arc<Context>,
     pub(super) key: OwnerKey,
     pub(super) object: DynamicObject,
+    /// Whether `object` is the API server's own answer, and not only what a cache shows.
+    answered: bool,
     learned: BTreeMap<ObjectKey, Option<Child>>,
     /// Namespaces that this look made: nobody can have put anything there that is in the way.
     made: BTreeSet<String>,
@@ -112,7 +114,8 @@ pub(super) async fn look<M: Managed>(
     object: Arc<DynamicObject>,
 ) -> Result<Action, ReconcileError> {
     let key = OwnerKey { kind: M::KIND, namespace: object.namespace(), name: object.name_any() };
-    let mut look = Look { context, key, object: (*object).clone(), learned: BTreeMap::new(), made: BTreeSet::new() };
+    let object = context.written.newest(&key, &object);
+    let mut look = Look { context, key, object, answered: false, learned: BTreeMap::new(), made: BTreeSet::new() };
     let Some(spec) = spec_of::<M::Spec>(&look.object) else {
         let message = "the spec has fields that this version of Trueup cannot read; upgrade Trueup, or its CRDs";
         look.show_trouble("SpecUnreadable", message).await?;
@@ -147,7 +150,8 @@ impl Look {
         let seen = M::observe(self, spec, head.as_ref()).await?;
         let shown: Vec<Condition> =
             serde_json::from_value(self.object.data["status"]["conditions"].clone()).unwrap_or_default();
-        let object = facts(&self.object, spec, &shown, &uid, context.observe_only);
+        let watched = context.looked.has(&uid);
+        let object = Object { watched, ..facts(&self.object, spec, &shown, &uid, context.observe_only) };
         let plan = M::decide(&object, &seen, head.as_ref(), now);
         debug!(object = %self.name(), ?plan.finalizer, apply = plan.apply.len(), delete = plan.delete.len(), transition = ?plan.transition.as_ref().map(|t| &t.to), "decided");
 
@@ -157,6 +161,8 @@ impl Look {
         }
         if plan.finalizer == Finalizer::Add {
             self.object = context.cluster.add_finalizer(&self.key, &self.object).await?;
+            context.written.note_own(&self.key, &self.object);
+            self.answered = true;
             return Ok(None);
         }
         if self.learn_unknown(&plan.apply.iter().map(|wanted| wanted.key.clone()).collect::<Vec<_>>()).await? {
@@ -174,6 +180,10 @@ impl Look {
             // The cache had not heard that it is gone.
             return Ok(Some(Action::await_change()));
         }
+        if plan.transition.is_some() && head.is_none() && !self.is_held().await? {
+            // Nothing was recorded of it, and it is gone: a stream that opened now would never be closed.
+            return Ok(Some(Action::await_change()));
+        }
         if let (Some(transition), Some(kind)) = (&plan.transition, M::STREAM) {
             let member = M::member(&object, &seen);
             // The spec that was acted upon: while Trueup may not act, that is still the one before.
@@ -184,12 +194,17 @@ impl Look {
             match context.cluster.remove_finalizer(&self.key, &self.object).await {
                 Err(error) if !error.is_conflict() && !error.is_terminal() => return Err(error.into()),
                 // Gone already: the cache had not heard.
-                _ => return Ok(Some(Action::await_change())),
+                _ => {
+                    context.looked.forget(&uid);
+                    context.written.forget_own(&self.key);
+                    return Ok(Some(Action::await_change()));
+                }
             }
         }
         if !plan.is_settled() {
             return Ok(None);
         }
+        context.looked.note(&uid);
         self.show(&plan.status).await?;
         Ok(Some(plan.look_again.map_or_else(Action::await_change, Action::requeue)))
     }
@@ -219,6 +234,17 @@ impl Look {
         let same =
             found.filter(|found| found.uid() == self.object.uid() && found.metadata.deletion_timestamp.is_none());
         Ok(same.map(|found| self.object = found).is_some())
+    }
+
+    /// Whether the API server itself has the object, with Trueup's finalizer on it, so that it cannot go unnoticed.
+    async fn is_held(&mut self) -> Result<bool, ReconcileError> {
+        if !self.answered {
+            let found = self.context.cluster.get_custom(&self.key).await?;
+            let Some(found) = found.filter(|found| found.uid() == self.object.uid()) else { return Ok(false) };
+            self.object = found;
+            self.answered = true;
+        }
+        Ok(self.object.finalizers().iter().any(|found| found == FINALIZER))
     }
 
     /// Objects of the same kind that are still there and whose marks some of `children` carry.
@@ -308,6 +334,8 @@ impl Look {
         generation: i64,
     ) -> Result<(), ReconcileError> {
         let Some(subject) = self.subject(kind, transition, head, member) else { return Ok(()) };
+        // Which destinations hear of a stream is settled when it opens.
+        let labels = if head.is_none() { self.context.tenant_labels(&subject.tenant) } else { Labels::default() };
         let draft = Draft {
             subject,
             after: head.map(|head| head.sequence),
@@ -318,9 +346,12 @@ impl Look {
             effective: transition.effective,
             billable: transition.billable,
             evidence: transition.evidence.clone(),
+            amends: None,
+            labels,
         };
         match self.context.appender.append(draft).await? {
             Outcome::Appended(new) => {
+                self.context.looked.note(&new.subject.uid);
                 let from = head.map_or("-", |head| head.state.as_str());
                 info!(object = %self.name(), sequence = %new.sequence, from, to = %new.state, reason = %new.reason, "transition");
                 self.context.metrics.transition(kind, from, new.state.as_str());
@@ -393,6 +424,8 @@ impl Look {
         }
         let uid = self.object.uid().unwrap_or_default();
         self.object = self.context.cluster.show(&self.key, &uid, &status).await?;
+        self.context.written.note_own(&self.key, &self.object);
+        self.answered = true;
         Ok(())
     }
 }
@@ -415,6 +448,7 @@ pub(super) fn facts<'a, S>(
         deleting_since: object.metadata.deletion_timestamp.as_ref().map(|time| time.0.into()),
         has_finalizer: object.finalizers().iter().any(|found| found == FINALIZER),
         paused: disabled || observe_only,
+        watched: true,
         spec,
         conditions,
     }

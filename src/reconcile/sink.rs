@@ -1,13 +1,11 @@
 //! BillingSinks: from what was asked and a Secret to a destination that the relay serves.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, ResourceExt, core::DynamicObject, runtime::controller::Action};
-use secrecy::SecretString;
+use kube::{ResourceExt, core::DynamicObject, runtime::controller::Action};
 use serde_json::json;
 
-use super::{Context, ReconcileError, context::spec_of, look::facts};
+use super::{Context, ReconcileError, context::spec_of, look::facts, sink_config};
 use crate::{
     api::{BillingSinkSpec, Condition},
     cluster::{CustomKind, OwnerKey},
@@ -17,8 +15,8 @@ use crate::{
         Finalizer,
         sink::{self, DeliveryView, Observed, Owed},
     },
-    outbox::{Destination, Limits},
-    sinks::{self, SinkConfig},
+    outbox::Destination,
+    sinks,
 };
 
 /// Lanes that are counted for the status; a sink that is further behind shows this many and more.
@@ -48,7 +46,10 @@ pub(super) async fn look(context: Arc<Context>, object: Arc<DynamicObject>) -> R
         if let Ok(Some(destination)) = configured {
             // Lanes first, under the shard's lock, so that no row slips between.
             context.ledger.open_destination(&id, context.clock.now()).await?;
-            context.relay.put(destination);
+            match disabled_before(&object, &shown).filter(|_| seen.delivery.is_none()) {
+                Some(said) => context.relay.put_disabled(destination, said),
+                None => context.relay.put(destination),
+            }
         }
     } else if seen.rival.is_none() {
         context.relay.remove(&id).await;
@@ -68,50 +69,34 @@ pub(super) async fn look(context: Arc<Context>, object: Arc<DynamicObject>) -> R
     Ok(Action::requeue(plan.look_again))
 }
 
-/// The destination that the spec and its Secret make, if it is not served so already; or what is wrong with them.
+/// The destination that the spec and what it refers to make, if it is not served so already; or what is wrong with them.
 async fn configure(
     context: &Context,
     object: &DynamicObject,
     spec: &BillingSinkSpec,
     id: &DestinationId,
 ) -> Result<Result<Option<Destination>, String>, ReconcileError> {
-    let secrets: Api<Secret> = Api::namespaced(context.cluster.client().clone(), &context.namespace);
-    let reference = &spec.webhook.secret_ref;
-    let found = secrets.get_opt(&reference.name).await.map_err(|error| {
-        ReconcileError::Configuration(format!("reading Secret {}/{}: {error}", context.namespace, reference.name))
-    })?;
-    let Some(secret) = found else {
-        let namespace = &context.namespace;
-        return Ok(Err(format!(
-            "Secret {namespace}/{} does not exist; create it with key {}",
-            reference.name, reference.key
-        )));
+    let configured = match sink_config::read(context, spec).await? {
+        Ok(configured) => configured,
+        Err(trouble) => return Ok(Err(trouble)),
     };
-    let version = secret.resource_version().unwrap_or_default();
-    let value = secret.data.unwrap_or_default().remove(&reference.key);
-    let Some(text) = value.and_then(|value| String::from_utf8(value.0).ok()) else {
-        return Ok(Err(format!(
-            "Secret {}/{} has no text under key {}; add it",
-            context.namespace, reference.name, reference.key
-        )));
-    };
-    // Secrets cannot be compared, so their version stands for them.
-    let revision = format!("{}-{version}", object.metadata.generation.unwrap_or(0));
+    let revision = format!("{}-{}", object.metadata.generation.unwrap_or(0), configured.versions);
     if context.relay.serves(id, &revision) {
         return Ok(Ok(None));
     }
-    let config = SinkConfig {
-        sink_type: "webhook".to_owned(),
-        settings: json!({ "url": spec.webhook.url, "timeout": format!("{}s", spec.webhook.timeout_seconds) }),
-        secrets: BTreeMap::from([("signingKeys".to_owned(), SecretString::from(text))]),
-    };
-    let concurrency = u32::try_from(spec.webhook.concurrency).unwrap_or(1);
-    Ok(sinks::build(&config, context.clock.clone())
-        .map(|sink| {
-            let limits = Limits { concurrency, ..Limits::default() };
-            Some(Destination { id: id.clone(), revision, sink, limits })
-        })
+    Ok(sinks::build(&configured.config, context.clock.clone())
+        .map(|sink| Some(Destination { id: id.clone(), revision, sink, limits: configured.limits }))
         .map_err(|fault| fault.to_string()))
+}
+
+/// Why the receiver wants nothing more, as the status has it from a process before this one.
+///
+/// A changed spec begins anew; so does a changed Secret, but only in the process that saw the change.
+fn disabled_before(object: &DynamicObject, shown: &[Condition]) -> Option<String> {
+    let current = object.data["status"]["observedGeneration"].as_i64() == object.metadata.generation;
+    let disabled = shown.iter().any(|condition| condition.reason == sink::DISABLED && condition.status == "True");
+    let said = || object.data["status"]["lastError"].as_str().unwrap_or("the receiver answered 410").to_owned();
+    (current && disabled).then(said)
 }
 
 /// An older sink that names the same destination: it has the lanes.
@@ -149,6 +134,7 @@ async fn delivery(context: &Context, id: &DestinationId) -> Result<Option<Delive
         oldest: status.oldest_undelivered,
         last_ack: status.last_ack_at,
         last_error: failing.map(|(_, error)| error),
+        held: status.held.map(|held| held.error),
         disabled: status.disabled.is_some(),
     }))
 }

@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 use super::{Context, ReconcileError};
 use crate::{
     cluster::{self, CustomKind, OwnerKey},
-    domain::{Head, Kind, Uid},
+    domain::{Head, Kind, Labels, Uid},
     ledger::{Draft, Outcome, Patrol},
     lifecycle::{
         TABLES, Transition,
@@ -163,6 +163,8 @@ impl Sweeper {
                 effective: transition.effective,
                 billable: transition.billable,
                 evidence: transition.evidence,
+                amends: None,
+                labels: Labels::default(),
             };
             match context.appender.append(draft).await? {
                 Outcome::Appended(next) => {

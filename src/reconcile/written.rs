@@ -9,6 +9,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use kube::{ResourceExt as _, core::DynamicObject};
+
 use crate::{
     cluster::OwnerKey,
     lifecycle::{Child, ObjectKey},
@@ -21,13 +23,36 @@ struct Answer {
     digest: Option<String>,
 }
 
-/// The newest answer to a write of each child, by this process.
+/// The newest answer to a write of each child, by this process; and of each of Trueup's own objects, until the cache has it.
 #[derive(Default)]
 pub struct Written {
     answers: Mutex<HashMap<OwnerKey, HashMap<ObjectKey, Answer>>>,
+    own: Mutex<HashMap<OwnerKey, DynamicObject>>,
 }
 
 impl Written {
+    /// Remembers what a write made of one of Trueup's own objects.
+    pub(super) fn note_own(&self, key: &OwnerKey, object: &DynamicObject) {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), object.clone());
+    }
+
+    /// Forgets one of Trueup's own objects, which is gone.
+    pub(super) fn forget_own(&self, key: &OwnerKey) {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
+    /// The newer of what the cache shows and what was written: a condition that is judged by an older one would change its
+    /// time without changing.
+    pub(super) fn newest(&self, key: &OwnerKey, cached: &DynamicObject) -> DynamicObject {
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let newer = own.get(key).filter(|known| known.uid() == cached.uid() && number(known) > number(cached));
+        if let Some(known) = newer {
+            return known.clone();
+        }
+        own.remove(key);
+        cached.clone()
+    }
+
     /// Remembers what a write made of `child`.
     pub(super) fn note(&self, owner: &OwnerKey, child: &Child) {
         let answer = Answer { version: version(child), generation: generation(child), digest: child.answer_to.clone() };
@@ -74,6 +99,39 @@ fn version(child: &Child) -> u64 {
     child.body["metadata"]["resourceVersion"].as_str().and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
+fn number(object: &DynamicObject) -> u64 {
+    object.resource_version().and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
 fn generation(child: &Child) -> Option<i64> {
     child.body["metadata"]["generation"].as_i64()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::cluster::CustomKind;
+
+    fn object(uid: &str, version: &str, state: &str) -> DynamicObject {
+        let metadata = json!({ "name": "acme", "uid": uid, "resourceVersion": version });
+        serde_json::from_value(json!({ "metadata": metadata, "status": { "state": state } })).unwrap()
+    }
+
+    #[test]
+    fn a_cache_that_has_not_heard_of_our_last_write_is_not_believed() {
+        let key = OwnerKey { kind: CustomKind::Tenant, namespace: None, name: "acme".into() };
+        let written = Written::default();
+        let state = |cached: DynamicObject| written.newest(&key, &cached).data["status"]["state"].clone();
+        assert_eq!(state(object("a", "9", "Active")), "Active", "nothing was written");
+
+        written.note_own(&key, &object("a", "10", "Degraded"));
+        assert_eq!(state(object("a", "9", "Active")), "Degraded");
+        assert_eq!(state(object("a", "9", "Active")), "Degraded", "also when it is asked again");
+        assert_eq!(state(object("a", "11", "Suspended")), "Suspended", "it has caught up");
+
+        written.note_own(&key, &object("a", "12", "Terminating"));
+        assert_eq!(state(object("b", "8", "Provisioning")), "Provisioning", "another object of the same name");
+    }
 }

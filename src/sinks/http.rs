@@ -1,14 +1,14 @@
-//! What every sink that speaks HTTP shares: one bounded exchange, and what a status says about trying again.
+//! What every sink that speaks HTTP shares: one bounded exchange.
 
 use std::{error::Error as _, fmt::Write as _, time::Duration};
 
 use reqwest::{
-    Client, StatusCode, Url,
+    Client, Url,
     header::{CONTENT_LENGTH, HeaderMap, RETRY_AFTER},
 };
 use tokio::time::{Instant, timeout_at};
 
-use super::tls;
+use super::{Ending, answer::Answer, tls};
 use crate::domain::Timestamp;
 
 /// No more of an answer is ever read.
@@ -17,8 +17,6 @@ const ANSWER_LIMIT: usize = 64 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(1);
 /// The longest wait that a receiver may ask for.
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
-/// How much of an answer is shown to people.
-const EXCERPT: usize = 200;
 
 /// An address to send to, and the limits of doing so.
 pub(super) struct Endpoint {
@@ -33,44 +31,19 @@ impl std::fmt::Debug for Endpoint {
     }
 }
 
-/// What came back.
+/// Why nothing came back.
 #[derive(Debug)]
-pub(super) struct Answer {
-    /// The status.
-    pub(super) status: StatusCode,
-    /// How long the receiver asked to be left alone.
-    pub(super) retry_after: Option<Duration>,
-    /// The beginning of the body.
-    pub(super) body: Vec<u8>,
-    /// Whether that is all of the body.
-    pub(super) whole: bool,
+pub(super) struct Failure {
+    why: String,
+    /// Whether no connection came about, so that nothing was sent.
+    unreachable: bool,
 }
 
-/// What a status says about an event.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Meaning {
-    /// It has arrived.
-    Accepted,
-    /// Not now.
-    TryLater,
-    /// Never.
-    Refused,
-    /// Nothing more, please.
-    Gone,
-}
-
-/// What `status` says about an event.
-///
-/// A client error is a permanent word about this one event and parks its resource. Not so where the status speaks of
-/// the endpoint instead: a wrong path, a key that is being replaced, a login page in between. Those hold up every
-/// resource alike until somebody repairs them, after which nobody should have to release 10,000 lanes by hand.
-pub(super) fn meaning(status: StatusCode) -> Meaning {
-    match status.as_u16() {
-        200..=299 => Meaning::Accepted,
-        410 => Meaning::Gone,
-        401 | 403 | 404 | 405 | 407 | 408 | 421 | 425 | 429 => Meaning::TryLater,
-        400..=499 => Meaning::Refused,
-        _ => Meaning::TryLater,
+impl Failure {
+    /// What that means for whatever was to be sent.
+    pub(super) fn ending(self, doing: &str) -> Ending {
+        let error = format!("{doing}: {}", self.why);
+        if self.unreachable { Ending::Unavailable { after: None, error } } else { Ending::Retry { after: None, error } }
     }
 }
 
@@ -109,12 +82,15 @@ impl Endpoint {
     }
 
     /// Sends `body` and reads the answer, both within the time-out and the answer within its limit.
-    pub(super) async fn post(&self, headers: HeaderMap, body: Vec<u8>, now: Timestamp) -> Result<Answer, String> {
+    pub(super) async fn post(&self, headers: HeaderMap, body: Vec<u8>, now: Timestamp) -> Result<Answer, Failure> {
         let deadline = Instant::now() + self.timeout;
         let sending = self.client.post(self.url.clone()).headers(headers).body(body).send();
         let mut response = match timeout_at(deadline, sending).await {
-            Err(_) => return Err(format!("no answer within {:?}", self.timeout)),
-            Ok(Err(error)) => return Err(chain(&error.without_url())),
+            Err(_) => return Err(Failure { why: format!("no answer within {:?}", self.timeout), unreachable: false }),
+            Ok(Err(error)) => {
+                let unreachable = error.is_connect();
+                return Err(Failure { why: chain(&error.without_url()), unreachable });
+            }
             Ok(Ok(response)) => response,
         };
         let status = response.status();
@@ -134,28 +110,6 @@ impl Endpoint {
             }
         }
         Ok(Answer { status, retry_after, body, whole })
-    }
-}
-
-impl Answer {
-    /// The status and the beginning of the body, on one line.
-    pub(super) fn describe(&self) -> String {
-        let mut text = format!("answered {}", self.status);
-        let body = String::from_utf8_lossy(&self.body);
-        let mut words = body.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
-        let mut excerpt: String = words.next().unwrap_or_default().chars().take(EXCERPT).collect();
-        for word in words {
-            if excerpt.chars().count() + word.chars().count() >= EXCERPT {
-                excerpt.push_str(" …");
-                break;
-            }
-            excerpt.push(' ');
-            excerpt.push_str(word);
-        }
-        if !excerpt.is_empty() {
-            let _ = write!(text, ": {excerpt}");
-        }
-        text
     }
 }
 
@@ -183,22 +137,6 @@ fn chain(error: &reqwest::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_status_about_the_event_is_final_and_one_about_the_endpoint_is_not() {
-        let cases = [
-            (Meaning::Accepted, &[200, 201, 202, 204, 299][..]),
-            (Meaning::Gone, &[410]),
-            (Meaning::Refused, &[400, 402, 406, 409, 411, 412, 413, 415, 422, 451]),
-            (Meaning::TryLater, &[401, 403, 404, 405, 407, 408, 421, 425, 429]),
-            (Meaning::TryLater, &[100, 300, 301, 302, 304, 307, 308, 500, 502, 503, 504, 599]),
-        ];
-        for (expected, statuses) in cases {
-            for status in statuses {
-                assert_eq!(meaning(StatusCode::from_u16(*status).unwrap()), expected, "{status}");
-            }
-        }
-    }
 
     #[test]
     fn a_wait_is_read_as_seconds_or_as_a_date_and_is_bounded() {
@@ -235,18 +173,5 @@ mod tests {
             Duration::from_secs(1),
         );
         assert_eq!(format!("{:?}", endpoint.unwrap()), "Endpoint(https://billing.example)");
-    }
-
-    #[test]
-    fn a_long_answer_is_shown_as_one_short_line() {
-        let answer = Answer {
-            status: StatusCode::BAD_REQUEST,
-            retry_after: None,
-            body: format!("no\r\n\tsuch\u{0} account {}", "very ".repeat(500)).into_bytes(),
-            whole: true,
-        };
-        let text = answer.describe();
-        assert!(text.starts_with("answered 400 Bad Request: no such account very very"), "{text}");
-        assert!(text.ends_with(" …") && text.chars().count() < 240 && !text.contains('\n'), "{text}");
     }
 }

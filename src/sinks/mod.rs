@@ -3,9 +3,14 @@
 //! A sink knows how to hand over the next events of one resource and what the answer means. It knows nothing of
 //! lanes, leases and retries; those are the outbox's.
 
+mod answer;
 mod http;
+mod nats;
+mod openmeter;
+mod settings;
 pub mod signature;
 mod tls;
+mod together;
 pub mod webhook;
 
 pub(crate) use tls::client_config;
@@ -22,7 +27,7 @@ use crate::{
 };
 
 /// Every type of sink there is.
-const TYPES: &[SinkType] = &[webhook::TYPE];
+const TYPES: &[SinkType] = &[webhook::TYPE, nats::TYPE, openmeter::TYPE];
 
 /// How one type of sink is made from a configuration.
 #[derive(Clone, Copy)]
@@ -176,6 +181,27 @@ pub enum Ending {
         /// What it said, for people.
         error: String,
     },
+    /// The receiver takes nothing now, whatever is sent: it cannot be reached, it does not know this sender, or it asks
+    /// to be left alone. Every resource meets that alike.
+    Unavailable {
+        /// How long it asked to be left alone.
+        after: Option<Duration>,
+        /// What happened, for people.
+        error: String,
+    },
+    /// Nothing was sent: there was no time left, or no room.
+    NotTried,
+}
+
+/// How much one message may hold, for a sink that takes the events of several resources at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Room {
+    /// Resources.
+    pub lanes: usize,
+    /// Events, of all of them together.
+    pub events: usize,
+    /// Bytes of their bodies. One event larger than that is sent all the same, alone.
+    pub bytes: usize,
 }
 
 /// Hands events to a receiver.
@@ -189,8 +215,29 @@ pub trait Sink: Send + Sync + fmt::Debug + 'static {
     /// [`Ending`].
     async fn deliver(&self, batch: Batch) -> Delivery;
 
-    /// The longest that one event may take; the lease of a lane is made to outlast it.
+    /// Delivers the events of several resources, in one message if they fit, and answers for each in the same order.
+    ///
+    /// Called only if there is [`Sink::room`].
+    async fn deliver_together(&self, batches: Vec<Batch>) -> Vec<Delivery> {
+        let mut deliveries = Vec::with_capacity(batches.len());
+        for batch in batches {
+            deliveries.push(self.deliver(batch).await);
+        }
+        deliveries
+    }
+
+    /// How much one message may hold, if the receiver takes the events of several resources at once.
+    fn room(&self) -> Option<Room> {
+        None
+    }
+
+    /// The longest that one message may take; the lease of a lane is made to outlast it.
     fn longest_attempt(&self) -> Duration;
+
+    /// How long the receiver is sure to recognise an event that it has already taken; `None` if for ever.
+    ///
+    /// An event whose fate is unknown may be sent again within that time and no later: beyond it, it could count twice.
+    fn dedupe_horizon(&self) -> Option<Duration>;
 }
 
 #[cfg(test)]
@@ -206,7 +253,10 @@ mod tests {
             secrets: BTreeMap::new(),
         };
         let fault = build(&config, Arc::new(SystemClock::default())).unwrap_err();
-        assert_eq!(fault.to_string(), "there is no sink of type 'carrier-pigeon'; use one of: webhook");
+        assert_eq!(
+            fault.to_string(),
+            "there is no sink of type 'carrier-pigeon'; use one of: webhook, nats, openmeter"
+        );
         assert_eq!(fault.code(), "UnknownSinkType");
     }
 }

@@ -141,6 +141,7 @@ fn told(head: &Head) -> Value {
         "tenant": subject.tenant, "account": subject.account, "plan": subject.plan, "era": 0,
         "sequence": head.sequence, "state": head.state, "hash": head.hash, "billable": head.billable,
         "effectiveAt": head.effective_at, "appliedAt": head.recorded_at, "applied": head.sequence,
+        "stated": head.sequence, "skipped": 0, "shadow": false,
     })
 }
 

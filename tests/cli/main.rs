@@ -5,4 +5,5 @@
 mod commands;
 mod comparisons;
 mod ledger;
+mod past;
 mod rig;

@@ -10,7 +10,7 @@ use sqlx::Connection as _;
 use tempfile::TempDir;
 use trueup::{
     domain::{
-        Billable, DestinationId, Effective, Era, InstallationId, Kind, Random as _, Sequence, Shard, State,
+        Billable, DestinationId, Effective, Era, InstallationId, Kind, Labels, Random as _, Sequence, Shard, State,
         SystemRandom, TenantName, Timestamp, Uid,
     },
     ledger::{ClaimRequest, Draft, Installation, Outcome, Settlement, SqliteStore, Store, Subject},
@@ -157,6 +157,8 @@ pub fn draft(subject: &Subject, after: i64, to: &'static str, reason: &str, effe
             storage_bytes: 0,
         },
         evidence: None,
+        amends: None,
+        labels: Labels::default(),
     }
 }
 

@@ -467,6 +467,8 @@ async fn sinks_that_break_a_rule_are_refused() {
     let webhook = |over: Value| with(json!({ "webhook": over }));
     let plain = "must be lower-case letters, digits and dashes";
     let url = "must be an http or https address";
+    let one = "exactly one of spec.webhook, spec.nats and spec.openmeter must be set";
+    let nats = |url: &str| with(json!({ "webhook": null, "nats": { "url": url, "stream": "S" } }));
     let mut no_start = with(json!({}));
     no_start["spec"].as_object_mut().unwrap().remove("startAt");
     refused(
@@ -487,6 +489,11 @@ async fn sinks_that_break_a_rule_are_refused() {
             (webhook(json!({ "timeoutSeconds": 61 })), "spec.webhook.timeoutSeconds", "60"),
             (webhook(json!({ "concurrency": 0 })), "spec.webhook.concurrency", "greater than or equal to 1"),
             (webhook(json!({ "concurrency": 257 })), "spec.webhook.concurrency", "256"),
+            (webhook(json!({ "caBundle": {} })), "spec.webhook.caBundle", "exactly one of configMapRef and secretRef"),
+            (with(json!({ "webhook": null })), "spec", one),
+            (with(json!({ "nats": { "url": "nats://n:4222", "stream": "S" } })), "spec", one),
+            (nats("http://n:4222"), "spec.nats.url", "must be nats:// or tls:// addresses"),
+            (nats("nats://me:hush@n:4222"), "spec.nats.url", "without credentials"),
         ],
     )
     .await;
@@ -494,6 +501,8 @@ async fn sinks_that_break_a_rule_are_refused() {
         &visit,
         vec![
             with(json!({ "destinationId": long(63) })),
+            nats("nats://a:4222, tls://b"),
+            with(json!({ "webhook": null, "openmeter": { "url": "https://meter.example" } })),
             webhook(json!({ "url": "https://a", "timeoutSeconds": 60, "concurrency": 256 })),
             webhook(json!({ "url": format!("http://{}", long(2041)), "timeoutSeconds": 1, "concurrency": 1 })),
         ],

@@ -17,3 +17,4 @@ mod settled;
 mod support;
 mod sweep;
 mod tenants;
+mod time;

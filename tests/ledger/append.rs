@@ -1,6 +1,8 @@
 //! What becomes of drafts.
 
-use std::time::Duration;
+use std::{task::Poll, time::Duration};
+
+use futures::FutureExt as _;
 
 use trueup::{
     domain::{
@@ -242,4 +244,26 @@ pub async fn the_installation_is_written_once(lab: Lab) {
     let other = Installation { id: InstallationId::new("copy"), ..installation() };
     assert_eq!(lab.reopen().installation(&other).await.unwrap(), installation());
     assert_eq!(lab.store.stored_installation().await.unwrap(), Some(installation()));
+}
+
+/// A caller may go away at any await. Where that leaves a pooled session inside a transaction, the store answers its next
+/// caller, and undoes what it answered.
+pub async fn an_abandoned_call_leaves_no_transaction_behind(lab: Lab) {
+    let (id, mut epoch) = (DestinationId::new("billing"), lab.lead().await);
+    for polls in 1..40 {
+        let mut abandoned = lab.store.open_destination(&id, lab.now());
+        for _ in 0..polls {
+            if std::future::poll_fn(|context| Poll::Ready(abandoned.poll_unpin(context))).await.is_ready() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        drop(abandoned);
+        for _ in 0..2 {
+            let next = lab.store.take_over(SHARD, "next").await.unwrap();
+            assert_eq!(next, epoch.next(), "after {polls} polls");
+            assert_eq!(lab.reopen().shard(SHARD).await.unwrap().epoch, next, "after {polls} polls");
+            epoch = next;
+        }
+    }
 }

@@ -90,7 +90,10 @@ impl Model {
         let head = self.length(key.1.as_str());
         let acked = self.acked.entry(key.clone()).or_default();
         match settlement {
-            Settlement::Acked { through } | Settlement::Retry { through, .. } | Settlement::Park { through, .. } => {
+            Settlement::Acked { through }
+            | Settlement::Retry { through, .. }
+            | Settlement::Doubt { through, .. }
+            | Settlement::Park { through, .. } => {
                 if through.get() > *acked {
                     *acked = through.get().min(head);
                     self.backs.remove(key);
@@ -320,14 +323,19 @@ impl History {
             tokio::task::yield_now().await;
         }
         drop(appending);
-        // An append of nothing waits for the lock, behind whatever the dead process still does.
-        self.lab.store.append(SHARD, epoch, now, &[]).await.unwrap();
+        // What the dead process has sent may be carried out only now: the takeover that follows it is before or after that.
+        let successor = self.rng.random_range(0..2);
+        let name = format!("process {successor}");
+        self.lab.store.take_over(SHARD, &name).await.unwrap();
         if self.lab.store.shard(SHARD).await.unwrap().head > before {
             self.reference.store.append(SHARD, epoch, now, &drafts).await.unwrap();
             for plan in &plans {
                 self.model.append(plan);
             }
         }
+        self.reference.store.take_over(SHARD, &name).await.unwrap();
+        self.model.epoch += 1;
+        self.terms[successor] = Epoch::new(self.model.epoch);
         assert_eq!(self.heads(&self.lab).await, self.heads(&self.reference).await, "all of it or nothing");
     }
 
@@ -368,7 +376,10 @@ impl History {
         };
         let mut said = self.lab.store.claim(&request, self.lab.now()).await.unwrap();
         let mut reference = self.reference.store.claim(&request, self.lab.now()).await.unwrap();
-        // In which order they fell due is for the store's own clock.
+        // How long ago something was, and in which order they fell due, is for the store's own clock.
+        for claim in said.iter_mut().chain(&mut reference) {
+            claim.doubt = claim.doubt.map(|_| Duration::ZERO);
+        }
         said.sort_by(|a, b| a.uid.cmp(&b.uid));
         reference.sort_by(|a, b| a.uid.cmp(&b.uid));
         assert_eq!(said, reference);
@@ -415,7 +426,11 @@ impl History {
             0..5 => Settlement::Acked { through },
             5..8 => {
                 let delay = Duration::from_secs(if self.rng.random() { 0 } else { 1_000 });
-                Settlement::Retry { through, delay, error }
+                if self.rng.random() {
+                    Settlement::Retry { through, delay, error }
+                } else {
+                    Settlement::Doubt { through, delay, age: Duration::from_secs(1), error }
+                }
             }
             8 => {
                 let expected = Sequence::new(self.rng.random_range(1..=claim.head.get() + 2));

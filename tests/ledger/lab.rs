@@ -11,8 +11,8 @@ use std::{
 use sqlx::{Connection, Executor, PgConnection, query};
 use trueup::{
     domain::{
-        Billable, Deadline, DestinationId, Effective, Epoch, Era, InstallationId, Kind, Sequence, Shard, State,
-        StateRow, Table, Tables, TenantName, Timestamp, Token, Uid,
+        Billable, Deadline, DestinationId, Effective, Epoch, Era, InstallationId, Kind, Labels, Position, Sequence,
+        Shard, State, StateRow, Table, Tables, TenantName, Timestamp, Token, Uid,
     },
     ledger::{self, ClaimRequest, Draft, Installation, MemoryStore, Outcome, Store, Subject},
 };
@@ -126,7 +126,7 @@ impl Lab {
             connection
                 .execute(
                     "ALTER TABLE transition DISABLE TRIGGER USER; DELETE FROM transition; DELETE FROM resource; \
-                     DELETE FROM evidence; DELETE FROM lane; DELETE FROM destination; DELETE FROM shard; \
+                     DELETE FROM evidence; DELETE FROM pruned; DELETE FROM pruned_shard; DELETE FROM lane; DELETE FROM destination; DELETE FROM shard; \
                      ALTER TABLE transition ENABLE TRIGGER USER",
                 )
                 .await
@@ -138,6 +138,15 @@ impl Lab {
             let lab = self.another_empty().await;
             lab.store.installation(&installation()).await.unwrap();
             lab
+        }
+    }
+
+    /// Where rows go in whole partitions, from now on makes small ones.
+    pub async fn partition_by(&self, rows: i64) {
+        if let Place::Postgres(url) = &self.place {
+            let mut connection = PgConnection::connect(url).await.unwrap();
+            query("UPDATE partitioning SET rows = $1").bind(rows).execute(&mut connection).await.unwrap();
+            connection.close().await.unwrap();
         }
     }
 
@@ -164,7 +173,11 @@ impl Lab {
         self.micros.fetch_add(micros, Ordering::SeqCst);
         if let Place::Postgres(url) = &self.place {
             let mut connection = PgConnection::connect(url).await.unwrap();
-            query("UPDATE lane SET due_at = due_at - $1").bind(micros).execute(&mut connection).await.unwrap();
+            query("UPDATE lane SET due_at = due_at - $1, held_at = held_at - $1, doubt_since = doubt_since - $1")
+                .bind(micros)
+                .execute(&mut connection)
+                .await
+                .unwrap();
             connection.close().await.unwrap();
         }
     }
@@ -209,10 +222,10 @@ impl Lab {
         let said: Vec<_> = report.violations.iter().map(ToString::to_string).collect();
         assert!(report.is_clean(), "the audit found:\n{}", said.join("\n"));
         let counts = self.store.counts().await.unwrap();
-        assert_eq!(
-            (report.resources, report.transitions, report.deliveries),
-            (counts.resources, counts.transitions, counts.deliveries)
-        );
+        assert_eq!((report.resources, report.deliveries), (counts.resources, counts.deliveries));
+        if self.store.pruned_until(SHARD).await.unwrap() == Position::default() {
+            assert_eq!(report.transitions, counts.transitions);
+        }
     }
 }
 
@@ -253,6 +266,8 @@ pub fn draft(uid: &str, after: i64, to: &'static str, now: Timestamp) -> Draft {
         effective: Effective::observed(now, now),
         billable: Billable { replicas: 2, cpu_millicores: 500, memory_bytes: 1 << 40, storage_bytes: 0 },
         evidence: None,
+        amends: None,
+        labels: Labels::default(),
     }
 }
 

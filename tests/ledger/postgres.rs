@@ -5,8 +5,11 @@ use std::{sync::Arc, task::Poll, time::Duration};
 use futures::FutureExt;
 use sqlx::{Connection, Executor, PgConnection, postgres::PgConnectOptions, query};
 use trueup::{
-    domain::{Clock, DestinationId, Epoch, Sequence, SystemClock},
-    ledger::{AppendError, Appender, AppenderError, AppenderLimits, ClaimRequest, Outcome, Settlement, StoreError},
+    domain::{Clock, DestinationId, Epoch, Era, Sequence, SystemClock},
+    ledger::{
+        AppendError, Appender, AppenderError, AppenderLimits, ClaimRequest, Installation, Outcome, Settlement,
+        StoreError,
+    },
 };
 
 use crate::{
@@ -48,30 +51,107 @@ async fn a_takeover_ends_no_session_of_somebody_else() {
 }
 
 #[tokio::test]
-async fn a_leader_that_stops_in_a_transaction_loses_the_shard_by_itself() {
+async fn a_leader_that_is_stopped_at_any_moment_of_an_append_holds_nothing() {
     let url = Postgres::shared().database().await;
     let lab = Lab::at(url.clone()).await;
-    let epoch = lab.lead().await;
     let mut watcher = PgConnection::connect(&url).await.unwrap();
-    let mut is_free = async || {
-        let free = query("SELECT 1 FROM shard FOR UPDATE SKIP LOCKED").fetch_optional(&mut watcher).await.unwrap();
-        free.is_some()
-    };
-    let batch: Vec<_> = (0..500).map(|n| nth(&format!("s{n}"), 0, START)).collect();
-    let mut appending = lab.store.append(SHARD, epoch, START, &batch);
-    // It goes on until it has the lock, and then never again, as a process that was sent SIGSTOP.
-    while is_free().await {
-        let polled = std::future::poll_fn(|context| Poll::Ready(appending.poll_unpin(context))).await;
-        assert!(polled.is_pending(), "it finished before it could be stopped: {polled:?}");
+    let (mut epoch, mut written, mut finished) = (lab.lead().await, 0, false);
+    for moment in 0.. {
+        let batch: Vec<_> = (0..500).map(|n| nth(&format!("{moment}-{n}"), 0, START)).collect();
+        let mut appending = lab.store.append(SHARD, epoch, START, &batch);
+        for _ in 0..moment {
+            let polled = std::future::poll_fn(|context| Poll::Ready(appending.poll_unpin(context))).await;
+            if let Poll::Ready(outcome) = polled {
+                outcome.unwrap();
+                finished = true;
+                break;
+            }
+            // Time for the server to answer what it was asked.
+            query("SELECT 1").execute(&mut watcher).await.unwrap();
+        }
+        if finished {
+            break;
+        }
+        // It goes no further, as a process that was sent SIGSTOP; and nobody's session needs to be ended.
+        let next = lab.store.take_over(SHARD, "next").await.unwrap();
+        let outcome = appending.await;
+        let before = written;
+        written = lab.store.counts().await.unwrap().transitions;
+        match outcome {
+            Ok(_) => assert_eq!(written, before + 500, "it was written before the takeover"),
+            Err(AppendError::Fenced { mine, current, .. }) => {
+                assert_eq!((mine, current, written), (epoch, next, before));
+            }
+            other => panic!("{other:?}"),
+        }
+        epoch = next;
     }
+    assert!(finished, "some append came to its end");
+}
+
+/// Wherever an append stands when an era begins, what it writes from then on is of that era.
+#[tokio::test]
+async fn an_append_beside_the_beginning_of_an_era_is_of_that_era_or_was_written_before() {
+    let url = Postgres::shared().database().await;
+    let lab = Lab::at(url.clone()).await;
+    let mut watcher = PgConnection::connect(&url).await.unwrap();
+    let epoch = lab.lead().await;
+    let (mut finished, mut anew) = (false, 0);
+    for moment in 0.. {
+        let batch = [nth(&format!("uid-{moment}"), 0, START)];
+        let mut appending = lab.store.append(SHARD, epoch, START, &batch);
+        for _ in 0..moment {
+            let polled = std::future::poll_fn(|context| Poll::Ready(appending.poll_unpin(context))).await;
+            if let Poll::Ready(outcome) = polled {
+                outcome.unwrap();
+                finished = true;
+                break;
+            }
+            query("SELECT 1").execute(&mut watcher).await.unwrap();
+        }
+        if finished {
+            break;
+        }
+        let before = lab.store.stored_installation().await.unwrap().unwrap();
+        let next = Installation { era: Era::new(before.era.get() + 1), ..before.clone() };
+        lab.store.replace_installation(SHARD, epoch, &next).await.unwrap();
+        let written = lab.store.counts().await.unwrap().transitions;
+        let outcomes = appending.await.unwrap();
+        let head = crate::lab::appended(&outcomes[0]);
+        let is_new = lab.store.counts().await.unwrap().transitions > written;
+        anew += u32::from(is_new);
+        assert_eq!(head.era, if is_new { next.era } else { before.era }, "moment {moment}");
+    }
+    assert!(finished && anew > 1, "{anew} appends were written after an era had begun");
+    lab.assert_clean().await;
+}
+
+/// An append that was decided before a destination is opened, and is written after, makes its streams' lanes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_append_beside_the_opening_of_a_destination_makes_its_lanes() {
+    const WAITING: &str = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'trueup append' \
+         AND datname = current_database() AND wait_event_type = 'Lock'";
+    let url = Postgres::shared().database().await;
+    let lab = Arc::new(Lab::at(url.clone()).await);
+    let epoch = lab.lead().await;
+    lab.stream(epoch, "before", 1).await;
+    let mut opening = PgConnection::connect(&url).await.unwrap();
+    let mut transaction = opening.begin().await.unwrap();
+    query("LOCK TABLE shard IN EXCLUSIVE MODE").execute(&mut *transaction).await.unwrap();
+    let appending = tokio::spawn({
+        let lab = Arc::clone(&lab);
+        async move { lab.stream(epoch, "beside", 1).await }
+    });
     let clock = SystemClock::default();
-    while !is_free().await {
-        assert!(clock.monotonic() < Duration::from_secs(10), "the shard is still locked");
-        tokio::task::yield_now().await;
+    while query(WAITING).fetch_optional(&mut *transaction).await.unwrap().is_none() {
+        assert!(clock.monotonic() < Duration::from_secs(4), "the append never came to the lock");
     }
-    let refused = appending.await;
-    assert!(matches!(refused, Err(AppendError::NotCommitted(StoreError::Unavailable { .. }))), "{refused:?}");
-    assert_eq!(lab.store.counts().await.unwrap().transitions, 0);
+    query("INSERT INTO destination (id, opened_at) VALUES ('billing', 0)").execute(&mut *transaction).await.unwrap();
+    query("UPDATE shard SET revision = revision + 1").execute(&mut *transaction).await.unwrap();
+    transaction.commit().await.unwrap();
+    appending.await.unwrap();
+    let lanes = lab.store.lanes(None, false, 10).await.unwrap();
+    assert_eq!(lanes.iter().map(|lane| lane.uid.as_str()).collect::<Vec<_>>(), ["beside"]);
 }
 
 #[tokio::test]

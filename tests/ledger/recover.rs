@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use trueup::{
-    domain::{DestinationId, Epoch, Era, Event, InstallationId, Sequence, Shard, Uid},
-    ledger::{self, AppendError, Installation, Outcome, Returned, Row, RowQuery},
+    domain::{DestinationId, Epoch, Era, Event, Hash, InstallationId, Labels, Selector, Sequence, Shard, Uid},
+    ledger::{self, AppendError, Installation, Opening, Outcome, Returned, Row, RowQuery, Settlement, pruner},
 };
 
 use crate::lab::{Lab, SHARD, TABLES, appended, draft, installation, nth};
@@ -78,20 +78,24 @@ pub async fn what_does_not_continue_the_chain_is_not_taken_back(lab: Lab) {
         change(&mut event);
         Returned::read(event.seal().unwrap().body).unwrap()
     };
-    let cases: [(Forge, &str); 5] = [
-        (|event| event.data.prev_hash = trueup::domain::Hash::ZERO, "another chain"),
+    let cases: [(Forge, &str); 6] = [
+        (|event| event.data.prev_hash = Hash::ZERO, "another chain"),
         (|event| event.source = "/trueup/other/appdeployment/a".into(), "comes from"),
         (|event| event.data.era = 7, "era 7"),
         (|event| event.data.to = trueup::domain::State::of("Deleted"), "state table"),
         (|event| event.data.effective_at = trueup::domain::Timestamp::from_micros(1), "time"),
+        (|event| event.recordedtime = trueup::domain::Timestamp::from_micros(1), "time"),
     ];
     for (change, word) in cases {
         let outcomes = lab.store.reinstate(SHARD, epoch, lab.now(), &[forged(change)]).await.unwrap();
         assert!(why(&outcomes[0]).contains(word), "no '{word}' in {outcomes:?}");
     }
-    let mut padded = rows[0].body.clone();
-    padded.push(b' ');
-    let padded = Returned::read(padded).unwrap();
+    // A hash that follows from bytes which no ledger writes.
+    let field = format!("\"hash\":\"{}\",", rows[0].hash);
+    let bare = format!("{} ", String::from_utf8(rows[0].body.clone()).unwrap().replace(&field, ""));
+    let hash = Hash::chain(rows[0].prev_hash, bare.as_bytes());
+    let padded = bare.replace("\"kind\":", &format!("\"hash\":\"{hash}\",\"kind\":"));
+    let padded = Returned::read(padded.into_bytes()).unwrap();
     let outcomes = lab.store.reinstate(SHARD, epoch, lab.now(), &[padded]).await.unwrap();
     assert!(why(&outcomes[0]).contains("bytes"), "{outcomes:?}");
     assert!(Returned::read(b"{}".to_vec()).is_err());
@@ -139,4 +143,53 @@ pub async fn a_ledger_is_given_another_name_only_as_a_whole(lab: Lab) {
     lab.stream(epoch, "a", 2).await;
     let report = ledger::audit(lab.store.as_ref(), TABLES).await.unwrap();
     assert!(report.is_clean(), "{:?}", report.violations);
+}
+
+pub async fn a_stream_that_comes_back_is_heard_of_where_its_tenants_labels_choose(lab: Lab) {
+    let gold = Labels::from([("tier".into(), "gold".into())]);
+    let selector = Selector { tenant_labels: gold.clone(), ..Selector::default() };
+    let choosy = DestinationId::new("choosy");
+    let opening = Opening { selector, ..Opening::of_everything(choosy.clone()) };
+    let (rows, _) = losing(&lab).await;
+    lab.store.open(&opening, lab.now()).await.unwrap();
+    let epoch = lab.lead().await;
+    let labelled = |event: Returned, labels: &Labels| event.of_tenant_with(labels.clone());
+    let other = Lab::memory().await;
+    let elsewhere = other.lead().await;
+    other.stream(elsewhere, "d", 1).await;
+    let row = other.store.row(&Uid::new("d"), Sequence::FIRST).await.unwrap().unwrap();
+    let mut events: Vec<_> = returned(&rows).into_iter().map(|event| labelled(event, &gold)).collect();
+    events.extend(returned(&[row]).into_iter().map(|event| labelled(event, &Labels::default())));
+    for outcome in lab.store.reinstate(SHARD, epoch, lab.now(), &events).await.unwrap() {
+        appended(&outcome);
+    }
+    let lanes = lab.store.lanes(None, false, 100).await.unwrap();
+    let heard: Vec<_> = lanes.iter().filter(|lane| lane.destination == choosy).map(|lane| lane.uid.as_str()).collect();
+    assert_eq!(heard, ["c"], "a and b were there before it chose, and d is of somebody else");
+    assert_eq!(lanes.len(), 4 + 1, "and billing hears of all");
+}
+
+pub async fn a_young_row_stays_although_older_ones_came_back_behind_it(lab: Lab) {
+    lab.partition_by(8).await;
+    let (rows, _) = losing(&lab).await;
+    lab.pass(Duration::from_hours(1)).await;
+    let epoch = lab.lead().await;
+    lab.stream(epoch, "young", 2).await;
+    let epoch = lab.lead().await;
+    for outcome in lab.store.reinstate(SHARD, epoch, lab.now(), &returned(&rows)).await.unwrap() {
+        appended(&outcome);
+    }
+    let billing = DestinationId::new("billing");
+    let claims = lab.store.claim(&lab.request(&billing), lab.now()).await.unwrap();
+    let acked =
+        |claim: ledger::Claim| (claim.destination, claim.uid, claim.token, Settlement::Acked { through: claim.head });
+    lab.store.settle(&claims.into_iter().map(acked).collect::<Vec<_>>(), lab.now()).await.unwrap();
+    let half_an_hour_ago = lab.now().minus(Duration::from_mins(30));
+    pruner::prune(&*lab.store, half_an_hour_ago).await.unwrap();
+    let young = RowQuery { uid: Some(Uid::new("young")), ..RowQuery::default() };
+    assert_eq!(lab.store.rows(&young).await.unwrap().len(), 2);
+    lab.assert_clean().await;
+    pruner::prune(&*lab.store, lab.now().plus(Duration::from_secs(1))).await.unwrap();
+    assert_eq!(lab.store.rows(&young).await.unwrap().len(), 1, "later, it goes as any other");
+    lab.assert_clean().await;
 }

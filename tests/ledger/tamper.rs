@@ -129,8 +129,8 @@ async fn each_checker_says_where_what_and_what_instead() {
     let (installation, head, rows) = stream().await;
     let check = |previous: &Row, row: &Row| {
         let mut found: Vec<Violation> = Vec::new();
-        invariants::in_stream(TABLES, &installation, &head, Some(previous), row, &mut found);
-        invariants::in_shard(Some(previous), row, &mut found);
+        invariants::in_stream(TABLES, &installation, &head, None, Some(previous), row, &mut found);
+        invariants::in_shard(Position::default(), Some(previous), row, &mut found);
         found
     };
     assert_eq!(check(&rows[1], &rows[2]), []);

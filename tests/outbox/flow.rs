@@ -198,6 +198,10 @@ impl Sink for HangsOnRetries {
     fn longest_attempt(&self) -> Duration {
         Duration::from_secs(1)
     }
+
+    fn dedupe_horizon(&self) -> Option<Duration> {
+        None
+    }
 }
 
 #[tokio::test]
@@ -245,6 +249,10 @@ impl Sink for Gate {
 
     fn longest_attempt(&self) -> Duration {
         Duration::from_secs(1)
+    }
+
+    fn dedupe_horizon(&self) -> Option<Duration> {
+        None
     }
 }
 

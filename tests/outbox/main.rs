@@ -6,5 +6,8 @@ mod faults;
 mod flow;
 mod front;
 mod healing;
+mod held;
+mod nats;
+mod openmeter;
 mod rig;
 mod tls;

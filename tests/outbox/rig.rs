@@ -20,10 +20,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use trueup::{
     domain::{
-        Billable, Clock, Deadline, DestinationId, Effective, Epoch, Era, InstallationId, Kind, SeededRandom, Shard,
-        State, StateRow, SystemClock, Table, Tables, TenantName, Timestamp, Uid,
+        Billable, Clock, Deadline, DestinationId, Effective, Epoch, Era, InstallationId, Kind, Labels, SeededRandom,
+        Shard, State, StateRow, SystemClock, Table, Tables, TenantName, Timestamp, Uid,
     },
-    ledger::{self, Draft, Installation, LaneView, MemoryStore, Outcome, Row, RowQuery, Store, Subject},
+    ledger::{self, Draft, Installation, LaneView, MemoryStore, OutboxRow, Outcome, Row, RowQuery, Store, Subject},
     outbox::{Backoff, DeliveryMetrics, Destination, Limits, Parts, Relay},
     receiver::{EventView, Events, Receiver, ReceiverStore, ResourceView, Resources},
     sinks::{self, Sink, SinkConfig, signature::SigningKeys},
@@ -77,6 +77,7 @@ pub fn limits() -> Limits {
         // So long that whatever a test sees within its patience was caused by a signal.
         poll: Duration::from_hours(1),
         backoff: Backoff { base: Duration::from_millis(5), cap: Duration::from_millis(40) },
+        ..Limits::default()
     }
 }
 
@@ -147,6 +148,8 @@ impl Ledger {
             effective: Effective::observed(now, now),
             billable: Billable { replicas: u32::from(on), ..Billable::ZERO },
             evidence: None,
+            amends: None,
+            labels: Labels::default(),
         }
     }
 
@@ -169,6 +172,18 @@ impl Ledger {
             streams.entry(row.uid.clone()).or_default().push(row);
         }
         streams
+    }
+
+    /// The rows of one stream as a sink is given them.
+    pub async fn outbox_rows(&self, name: &str) -> Vec<OutboxRow> {
+        let rows = self.rows().await.remove(&uid(name)).unwrap();
+        let row = |row: Row| OutboxRow {
+            sequence: row.sequence,
+            event_id: row.event_id,
+            body: row.body,
+            recorded_at: row.recorded_at,
+        };
+        rows.into_iter().map(row).collect()
     }
 
     pub async fn lane(&self, name: &str) -> LaneView {

@@ -84,7 +84,7 @@ async fn a_receiver_that_nobody_vouches_for_gets_nothing() {
     let (_, other_ca) = server().await;
     for ca in [None, Some(other_ca.as_str())] {
         let delivery = deliver(&*sink(port, ca)).await;
-        let Ending::Retry { error, .. } = delivery.ending else { panic!("{delivery:?}") };
+        let Ending::Unavailable { error, .. } = delivery.ending else { panic!("{delivery:?}") };
         assert!(error.contains("certificate"), "{error}");
     }
 }

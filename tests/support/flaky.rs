@@ -8,10 +8,12 @@ use std::{
 
 use async_trait::async_trait;
 use trueup::{
-    domain::{DestinationId, Epoch, Position, Sequence, Shard, Timestamp, Token, Uid},
+    domain::{DestinationId, Epoch, Position, Selector, Sequence, Shard, Timestamp, Token, Uid},
     ledger::{
-        AppendError, Claim, ClaimRequest, Counts, Draft, Head, Installation, LaneView, Outcome, Returned, Row,
-        RowQuery, Settlement, ShardRow, Store, StoreError,
+        AppendError, Claim, ClaimRequest, Counts, Draft, Head, Installation, LaneView, Opening, Outcome, PastQuery,
+        PastState, PruneReport, PruneStep, PrunedRow, Returned, Row, RowQuery, Settlement, ShardRow, Store, StoreError,
+        Voided,
+        interventions::{Intervention, Refusal, Request},
     },
 };
 
@@ -126,12 +128,56 @@ impl Store for Flaky {
         self.inner.stream_rows(after, limit).await
     }
 
+    async fn past(&self, query: &PastQuery) -> Result<Vec<PastState>, StoreError> {
+        self.inner.past(query).await
+    }
+
     async fn row(&self, uid: &Uid, sequence: Sequence) -> Result<Option<Row>, StoreError> {
         self.inner.row(uid, sequence).await
     }
 
-    async fn open_destination(&self, destination: &DestinationId, now: Timestamp) -> Result<bool, StoreError> {
-        self.inner.open_destination(destination, now).await
+    async fn prune(&self, step: &PruneStep) -> Result<PruneReport, StoreError> {
+        self.inner.prune(step).await
+    }
+
+    async fn pruned(&self, uids: &[Uid]) -> Result<Vec<PrunedRow>, StoreError> {
+        self.inner.pruned(uids).await
+    }
+
+    async fn pruned_until(&self, shard: Shard) -> Result<Position, StoreError> {
+        self.inner.pruned_until(shard).await
+    }
+
+    async fn open(&self, opening: &Opening, now: Timestamp) -> Result<bool, StoreError> {
+        self.inner.open(opening, now).await
+    }
+
+    async fn selectors(&self) -> Result<Vec<(DestinationId, Selector)>, StoreError> {
+        self.inner.selectors().await
+    }
+
+    async fn intervene(&self, request: &Request, now: Timestamp) -> Result<Result<(), Refusal>, StoreError> {
+        self.inner.intervene(request, now).await
+    }
+
+    async fn interventions(&self, after: i64, limit: u32) -> Result<Vec<Intervention>, StoreError> {
+        self.inner.interventions(after, limit).await
+    }
+
+    async fn amendments_due(&self, limit: u32) -> Result<Vec<Intervention>, StoreError> {
+        self.inner.amendments_due(limit).await
+    }
+
+    async fn conclude_amendment(&self, intervention: i64, outcome: &str, now: Timestamp) -> Result<(), StoreError> {
+        self.inner.conclude_amendment(intervention, outcome, now).await
+    }
+
+    async fn voids(
+        &self,
+        after: Option<(&DestinationId, &Uid, Sequence)>,
+        limit: u32,
+    ) -> Result<Vec<Voided>, StoreError> {
+        self.inner.voids(after, limit).await
     }
 
     async fn destinations(&self) -> Result<Vec<DestinationId>, StoreError> {

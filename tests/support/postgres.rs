@@ -1,4 +1,4 @@
-//! A real PostgreSQL server for tests: made in a temporary directory, reached over a socket there, gone afterwards.
+//! A real PostgreSQL server for tests and benchmarks: made in a temporary directory, reached over a socket there, gone afterwards.
 
 use std::{
     fs,
@@ -17,6 +17,9 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 /// Who the tests connect as: no superuser, as in production.
 const ROLE: &str = "ledger";
 
+/// What a crash of the machine would lose is not tested here, so nothing waits for the disk.
+const HASTY: &[&str] = &["fsync=off", "full_page_writes=off", "max_connections=200", "shared_buffers=64MB"];
+
 /// Starting takes a second; a loaded machine, more.
 const DEADLINE: Duration = Duration::from_mins(1);
 
@@ -24,6 +27,7 @@ const DEADLINE: Duration = Duration::from_mins(1);
 pub struct Postgres {
     programs: PathBuf,
     directory: tempfile::TempDir,
+    settings: &'static [&'static str],
     server: Mutex<Child>,
     // Its standard input is a pipe that only this process holds. When this process ends, in whichever way, the pipe
     // closes and the watchdog stops the server: a static is never dropped, and a panic may abort.
@@ -40,6 +44,11 @@ impl Postgres {
 
     /// A server for one test that is going to hurt it.
     pub fn start() -> Self {
+        Self::start_with(HASTY)
+    }
+
+    /// A server with settings of its own, each `name=value`.
+    pub fn start_with(settings: &'static [&'static str]) -> Self {
         let programs = find_programs();
         let directory = tempfile::Builder::new().prefix("trueup-pg-").tempdir().expect("a temporary directory");
         if let Some((user, group)) = unprivileged() {
@@ -53,10 +62,10 @@ impl Postgres {
             .status()
             .expect("running initdb");
         assert!(made.success(), "initdb failed: {made}");
-        let server = launch(&programs, directory.path());
+        let server = launch(&programs, directory.path(), settings);
         let watchdog = watch(directory.path());
-        let postgres =
-            Self { programs, directory, server: Mutex::new(server), _watchdog: watchdog, databases: AtomicU32::new(0) };
+        let (server, databases) = (Mutex::new(server), AtomicU32::new(0));
+        let postgres = Self { programs, directory, settings, server, _watchdog: watchdog, databases };
         postgres.wait_until_ready();
         postgres
     }
@@ -83,7 +92,7 @@ impl Postgres {
 
     /// Starts the server again after `kill`. Waits until it has recovered.
     pub fn restart(&self) {
-        *self.server.lock().unwrap() = launch(&self.programs, self.directory.path());
+        *self.server.lock().unwrap() = launch(&self.programs, self.directory.path(), self.settings);
         self.wait_until_ready();
     }
 
@@ -104,7 +113,7 @@ impl Postgres {
             // A server killed a moment ago may still hold its lock file; the new one then gives up at once.
             let mut server = self.server.lock().unwrap();
             if server.try_wait().expect("asking for the server's state").is_some() {
-                *server = launch(&self.programs, self.directory.path());
+                *server = launch(&self.programs, self.directory.path(), self.settings);
             }
             drop(server);
             std::thread::sleep(Duration::from_millis(20));
@@ -121,14 +130,11 @@ impl Drop for Postgres {
     }
 }
 
-fn launch(programs: &Path, directory: &Path) -> Child {
+fn launch(programs: &Path, directory: &Path, settings: &[&str]) -> Child {
     let log = fs::OpenOptions::new().create(true).append(true).open(directory.join("log")).expect("the server's log");
     let mut command = as_server(&programs.join("postgres"));
     command.arg("-D").arg(directory.join("data")).arg("-k").arg(directory);
-    // What a crash of the machine would lose is not tested here, so nothing waits for the disk.
-    for setting in
-        ["listen_addresses=", "fsync=off", "full_page_writes=off", "max_connections=200", "shared_buffers=64MB"]
-    {
+    for setting in ["listen_addresses="].iter().chain(settings) {
         command.args(["-c", setting]);
     }
     let errors = log.try_clone().expect("the server's log");
@@ -187,5 +193,5 @@ fn find_programs() -> PathBuf {
     found
         .into_iter()
         .find(|directory| directory.join("initdb").is_file() && directory.join("postgres").is_file())
-        .expect("these tests need a PostgreSQL server: apt-get install postgresql-15 (`make test` does)")
+        .expect("this needs a PostgreSQL server: apt-get install postgresql-15 (`make test` does)")
 }

@@ -14,9 +14,9 @@ use kube::Client;
 use crate::{
     cli::{Failure, ask_receiver::AskReceiver, describe},
     cluster::{self, Freshness},
-    domain::{Clock, Sequence, Uid},
+    domain::{Clock, DestinationId, Sequence, Uid},
     ledger::{
-        Head, LaneState, LaneView, Store, StoreError,
+        Head, LaneState, LaneView, Store, StoreError, Voided,
         comparisons::{self, Known, Shown, Told},
         invariants::Violation,
     },
@@ -172,16 +172,26 @@ impl<'a> Comparison<'a> {
                     sequence: view.sequence,
                     hash: view.hash,
                     state: view.state,
+                    stated: view.stated,
                     applied: view.applied,
+                    skipped: view.skipped,
                 },
             );
         }
         let asked = |uid: &Uid| waiting.is_none_or(|waiting| waiting.contains_key(uid));
+        let voids = self.voids().await?;
         for (uid, told) in told.iter().filter(|(uid, _)| asked(uid)) {
-            self.at(uid, Some(told.sequence), |known, found| comparisons::told(told, known, found)).await?;
+            let row = self.store.row(uid, told.stated).await?;
+            let stated = Known { head: None, row: row.as_ref() };
+            let behind = |places: &BTreeSet<Sequence>| places.range(told.stated.next()..=told.sequence).count();
+            let voided = voids.get(uid).map_or(0, |places| i64::try_from(behind(places)).unwrap_or(i64::MAX));
+            self.at(uid, Some(told.sequence), |known, found| comparisons::told(told, known, stated, voided, found))
+                .await?;
         }
         let mut left = Waiting::new();
-        for (uid, goal) in self.goals.iter().filter(|(uid, _)| asked(uid)) {
+        let covered = self.covered().await?;
+        let expected = |uid: &Uid, goal: &Head| covered.get(uid).is_some_and(|first| *first <= goal.sequence);
+        for (uid, goal) in self.goals.iter().filter(|(uid, goal)| asked(uid) && expected(uid, goal)) {
             let mut not_yet = vec![];
             comparisons::told_reached(told.get(uid), goal, parked.get(uid).copied(), &mut not_yet);
             if !not_yet.is_empty() {
@@ -224,6 +234,36 @@ impl<'a> Comparison<'a> {
                 return Ok(heads);
             }
             heads.extend(page.into_iter().map(|head| (head.subject.uid.clone(), head)));
+        }
+    }
+
+    /// The places that are voided for any destination, by stream.
+    async fn voids(&self) -> Result<BTreeMap<Uid, BTreeSet<Sequence>>, StoreError> {
+        let mut voids: BTreeMap<Uid, BTreeSet<Sequence>> = BTreeMap::new();
+        let mut last: Option<Voided> = None;
+        loop {
+            let after = last.as_ref().map(|voided| (&voided.destination, &voided.uid, voided.sequence));
+            let page = self.store.voids(after, PAGE).await?;
+            let Some(newest) = page.last() else { return Ok(voids) };
+            last = Some(newest.clone());
+            for voided in page {
+                voids.entry(voided.uid).or_default().insert(voided.sequence);
+            }
+        }
+    }
+
+    /// The first place of each stream that any destination hears of; streams that none hears of are not in it.
+    async fn covered(&self) -> Result<BTreeMap<Uid, Sequence>, StoreError> {
+        let mut covered: BTreeMap<Uid, Sequence> = BTreeMap::new();
+        let mut last: Option<(DestinationId, Uid)> = None;
+        loop {
+            let after = last.as_ref().map(|(destination, uid)| (destination, uid));
+            let page = self.store.lanes(after, false, PAGE).await?;
+            let Some(newest) = page.last() else { return Ok(covered) };
+            last = Some((newest.destination.clone(), newest.uid.clone()));
+            for lane in page {
+                covered.entry(lane.uid).and_modify(|first| *first = lane.first.min(*first)).or_insert(lane.first);
+            }
         }
     }
 

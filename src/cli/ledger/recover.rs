@@ -2,7 +2,8 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, VecDeque},
+    collections::{BTreeMap, BinaryHeap, VecDeque},
+    path::{Path, PathBuf},
 };
 
 use super::take::{Taken, append_failure, confirm};
@@ -14,7 +15,8 @@ use crate::{
         reading::{self, Ledger},
         text::{BAD, BUSY, DIM, GOOD, PLAIN, Text},
     },
-    domain::{Clock as _, Effective, Era, Hash, Sequence, SystemClock, Timestamp, Uid},
+    cluster::{self, ConnectError},
+    domain::{Clock as _, Effective, Era, Hash, Labels, Sequence, SystemClock, TenantName, Timestamp, Uid},
     ledger::{Draft, Head, Installation, Outcome, Returned},
     lifecycle::reasons,
     receiver::ResourceView,
@@ -43,6 +45,10 @@ pub struct Args {
     /// Begin the new era without asking.
     #[arg(long, requires = "new_era")]
     yes: bool,
+    /// The kubeconfig file. Without it: the environment's, or the pod's own. The cluster is asked only if whole streams come
+    /// back and some sink hears of tenants with certain labels alone.
+    #[arg(long, env = "KUBECONFIG")]
+    kubeconfig: Option<PathBuf>,
     #[command(flatten)]
     ledger: Ledger,
 }
@@ -56,7 +62,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let mut taken = Taken::begin(&args.ledger, "trueup ledger recover").await?;
     let mut left = 0;
     if let Some(receiver) = receiver {
-        left = fetch(&mut taken, &receiver).await?;
+        left = fetch(&mut taken, &receiver, args.kubeconfig.as_deref()).await?;
     }
     if args.new_era {
         return begin_era(&mut taken).await;
@@ -65,8 +71,8 @@ pub async fn run(args: Args) -> Result<(), Failure> {
 }
 
 /// Fetches back what `receiver` has and the ledger has not. Answers how many streams stay behind it.
-async fn fetch(taken: &mut Taken, receiver: &AskReceiver) -> Result<usize, Failure> {
-    let (mut merge, mut left) = (Merge::new(receiver), vec![]);
+async fn fetch(taken: &mut Taken, receiver: &AskReceiver, kubeconfig: Option<&Path>) -> Result<usize, Failure> {
+    let (mut merge, mut left, mut opened) = (Merge::new(receiver), vec![], false);
     let mut era = taken.installation.era;
     for view in receiver.resources().await? {
         let head = taken.store.head(&view.uid).await.map_err(|error| reading::failure(&error))?;
@@ -79,6 +85,7 @@ async fn fetch(taken: &mut Taken, receiver: &AskReceiver) -> Result<usize, Failu
             }
             head => {
                 era = era.max(view.era);
+                opened |= head.is_none();
                 merge.add(view, head.as_ref()).await?;
             }
         }
@@ -87,6 +94,7 @@ async fn fetch(taken: &mut Taken, receiver: &AskReceiver) -> Result<usize, Failu
         // The era that was begun is among what was lost.
         taken.rename(Installation { era, ..taken.installation.clone() }).await?;
     }
+    let labels = if opened { labels(taken, kubeconfig).await? } else { BTreeMap::new() };
     let streams = merge.streams.len();
     let mut rows = 0;
     loop {
@@ -95,7 +103,11 @@ async fn fetch(taken: &mut Taken, receiver: &AskReceiver) -> Result<usize, Failu
             break;
         }
         let now = SystemClock::default().now();
-        let events: Vec<Returned> = batch.iter().map(|(_, event)| event.clone()).collect();
+        let labelled = |(_, event): &(usize, Returned)| {
+            let labels = labels.get(&event.event().data.tenant).cloned().unwrap_or_default();
+            event.clone().of_tenant_with(labels)
+        };
+        let events: Vec<Returned> = batch.iter().map(labelled).collect();
         let outcomes = taken.store.reinstate(taken.shard, taken.epoch, now, &events).await;
         for ((stream, _), outcome) in batch.iter().zip(outcomes.map_err(|error| append_failure(&error))?) {
             match outcome {
@@ -108,6 +120,22 @@ async fn fetch(taken: &mut Taken, receiver: &AskReceiver) -> Result<usize, Failu
     left.extend(merge.streams.into_iter().filter_map(|stream| stream.trouble.map(|why| (stream.view, why))));
     tell(rows, streams, &left);
     Ok(left.len())
+}
+
+/// The tenants' labels, if it depends on them who hears of a stream. Tenants that are gone have none.
+async fn labels(taken: &Taken, kubeconfig: Option<&Path>) -> Result<BTreeMap<TenantName, Labels>, Failure> {
+    let selectors = taken.store.selectors().await.map_err(|error| reading::failure(&error))?;
+    if selectors.iter().all(|(_, selector)| selector.tenant_labels.is_empty()) {
+        return Ok(BTreeMap::new());
+    }
+    let client = cluster::connect(kubeconfig).await.map_err(|error| match error {
+        ConnectError::Unreachable { .. } => Failure::unreachable(&error),
+        _ => Failure::usage(&error),
+    })?;
+    cluster::tenant_labels(&client).await.map_err(|error| {
+        let said = format!("reading the tenants' labels, which some sink chooses by: {error}");
+        if cluster::is_refusal(&error) { Failure::usage(&said) } else { Failure::unreachable(&said) }
+    })
 }
 
 fn tell(rows: u64, streams: usize, left: &[(ResourceView, String)]) {
@@ -165,6 +193,8 @@ fn restatement(head: &Head, now: Timestamp) -> Draft {
         effective: Effective::inferred(head.effective_at, now.max(head.effective_at)),
         billable: head.billable,
         evidence: None,
+        amends: None,
+        labels: Labels::default(),
     }
 }
 

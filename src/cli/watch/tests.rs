@@ -151,6 +151,9 @@ impl Actor {
             effective_at: at(60),
             applied_at: at(60).plus(Duration::from_millis(31)),
             applied: self.sequence,
+            stated: Sequence::new(self.sequence),
+            skipped: 0,
+            shadow: false,
         }
     }
 
@@ -261,6 +264,7 @@ fn parked(uid: &Uid) -> LaneView {
     LaneView {
         destination: DestinationId::new("billing"),
         uid: uid.clone(),
+        first: Sequence::FIRST,
         acked: Sequence::new(3),
         head: Sequence::new(5),
         state: LaneState::Parked,

@@ -1,7 +1,8 @@
 //! Copies of a whole ledger, taken while it is in use, in a form that either database can take back.
 //!
 //! `file` is the form: lines of JSON and a digest over them. `sqlite` and `postgres` read their tables out of one
-//! snapshot and write them back. Tables and columns are asked of the database, so that a new one is never forgotten.
+//! snapshot and write them back. Tables and columns are asked of the database, so that a new one is never forgotten:
+//! what is not in a backup is named in [`LEFT_OUT`].
 
 mod error;
 mod file;
@@ -26,6 +27,13 @@ use super::{
 };
 use crate::domain::{Tables, Timestamp};
 
+/// The tables that are not in a backup, and why not.
+pub const LEFT_OUT: [(&str, &str); 3] = [
+    ("_sqlx_migrations", "whoever restores has made the tables; the backup's first line says their version"),
+    ("partition", "PostgreSQL's own; restoring makes the partitions that the rows need"),
+    ("partitioning", "PostgreSQL's own; how large partitions are is up to the server that has them"),
+];
+
 /// Rows that are written back with one statement.
 const BATCH: usize = 200;
 
@@ -35,7 +43,7 @@ trait TableSession: Send {
     /// The version of the tables: the number of the newest migration.
     async fn version(&mut self) -> Result<i64, StoreError>;
 
-    /// The names of the ledger's tables.
+    /// The names of all tables, in their order.
     async fn tables(&mut self) -> Result<Vec<String>, StoreError>;
 
     /// Hands every row of `table` to `each`, as one JSON object without a line's end in it.
@@ -61,7 +69,7 @@ pub async fn backup(url: &str, path: &Path, tables: Tables, now: Timestamp) -> R
     let (_, installation) = open_existing(url, tables).await?;
     let mut session = begin_reading(url).await?;
     let mut writer = Writer::create(path, session.version().await?, now, &installation)?;
-    for table in session.tables().await? {
+    for table in backed_up(session.tables().await?) {
         session.read(&table, &mut |row| writer.row(&table, row)).await?;
     }
     writer.finish()
@@ -92,6 +100,11 @@ pub async fn verify(path: &Path, scratch: &Path, tables: Tables) -> Result<(Cont
     Ok((contents, audit(&store, tables).await?))
 }
 
+fn backed_up(mut tables: Vec<String>) -> Vec<String> {
+    tables.retain(|table| LEFT_OUT.iter().all(|(left_out, _)| table != left_out));
+    tables
+}
+
 async fn begin_reading(url: &str) -> Result<Box<dyn TableSession>, StoreError> {
     Ok(match Address::parse(url)? {
         Address::File(file) => Box::new(SqliteTables::begin_reading(file).await?),
@@ -105,7 +118,7 @@ async fn fill(session: &mut dyn TableSession, mut reader: Reader) -> Result<Cont
     if theirs != ours {
         return Err(BackupError::OtherVersion { theirs, ours });
     }
-    let known = session.tables().await?;
+    let known = backed_up(session.tables().await?);
     for table in &known {
         if !session.is_empty(table).await? {
             return Err(BackupError::NotEmpty { table: table.clone() });

@@ -5,16 +5,21 @@ use std::str::FromStr as _;
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, Executor as _, PgConnection, postgres::PgConnectOptions, query, query_scalar,
+    AssertSqlSafe, ConnectOptions as _, Executor as _, PgConnection, postgres::PgConnectOptions, query, query_as,
+    query_scalar,
 };
 
 use super::{BackupError, EachRow, TableSession};
-use crate::ledger::{fault::failed, store::StoreError};
+use crate::ledger::{fault::failed, postgres::make_for_restored, store::StoreError};
 
 const READING: &str = "reading the ledger for a backup";
 const WRITING: &str = "restoring the ledger";
 
-pub(super) struct PostgresTables(PgConnection);
+pub(super) struct PostgresTables {
+    connection: PgConnection,
+    /// The first position that has no partition yet, once rows were written back.
+    room: i64,
+}
 
 impl PostgresTables {
     /// Every statement sees what the first one saw, and holds up nobody.
@@ -32,7 +37,56 @@ impl PostgresTables {
         // A large ledger takes what it takes.
         connection.execute("SET statement_timeout = 0").await.map_err(failed(doing))?;
         connection.execute(begin).await.map_err(failed(doing))?;
-        Ok(Self(connection))
+        Ok(Self { connection, room: 0 })
+    }
+
+    /// The columns of `table`, each with what is written into it.
+    async fn columns(&mut self, table: &str) -> Result<Vec<(String, String)>, sqlx::Error> {
+        let sql = "SELECT attname::text FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 \
+             AND NOT attisdropped ORDER BY attnum";
+        let columns: Vec<String> =
+            query_scalar(sql).bind(format!("\"{table}\"")).fetch_all(&mut self.connection).await?;
+        let written = |column: String| {
+            let column = format!("\"{column}\"");
+            let value = match (table, column.as_str()) {
+                // SQLite has none. And what anybody read here before, in a ledger that is gone, holds no longer.
+                ("shard", "\"revision\"") => "coalesce(\"revision\", 0) + 1".to_owned(),
+                _ => column.clone(),
+            };
+            (column, value)
+        };
+        Ok(columns.into_iter().map(written).collect())
+    }
+
+    /// Makes the partitions that `rows` of the ledger need.
+    async fn make_room(&mut self, rows: &str) -> Result<(), sqlx::Error> {
+        let last: i64 =
+            query_scalar("SELECT coalesce(max((value ->> 'position')::bigint), 0) FROM json_array_elements($1::json)")
+                .bind(rows)
+                .fetch_one(&mut self.connection)
+                .await?;
+        if last >= self.room {
+            self.room = make_for_restored(&mut self.connection, last).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets the numbers that the server gives go on behind those that were restored.
+    async fn go_on_counting(&mut self) -> Result<(), sqlx::Error> {
+        let counted: Vec<(String, String)> = query_as(
+            "SELECT c.relname::text, a.attname::text FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid \
+             WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' AND a.attidentity <> ''",
+        )
+        .fetch_all(&mut self.connection)
+        .await?;
+        for (table, column) in counted {
+            let sql = format!(
+                "SELECT setval(pg_get_serial_sequence('\"{table}\"', '{column}'), coalesce(max(\"{column}\"), 0) + 1, false) \
+                 FROM \"{table}\""
+            );
+            self.connection.execute(AssertSqlSafe(sql)).await?;
+        }
+        Ok(())
     }
 }
 
@@ -40,24 +94,24 @@ impl PostgresTables {
 impl TableSession for PostgresTables {
     async fn version(&mut self) -> Result<i64, StoreError> {
         let sql = "SELECT max(version) FROM _sqlx_migrations";
-        query_scalar(sql).fetch_one(&mut self.0).await.map_err(failed(READING))
+        query_scalar(sql).fetch_one(&mut self.connection).await.map_err(failed(READING))
     }
 
     async fn tables(&mut self) -> Result<Vec<String>, StoreError> {
         // A partition's rows are its table's.
         query_scalar(
             "SELECT relname::text FROM pg_class WHERE relnamespace = current_schema()::regnamespace \
-             AND relkind IN ('r', 'p') AND NOT relispartition AND relname <> '_sqlx_migrations' \
+             AND relkind IN ('r', 'p') AND NOT relispartition \
              ORDER BY relname COLLATE \"C\"",
         )
-        .fetch_all(&mut self.0)
+        .fetch_all(&mut self.connection)
         .await
         .map_err(failed(READING))
     }
 
     async fn read(&mut self, table: &str, each: &mut EachRow<'_>) -> Result<(), BackupError> {
         let sql = format!("SELECT row_to_json(row)::text FROM \"{table}\" AS row");
-        let mut rows = query_scalar::<_, String>(AssertSqlSafe(sql)).fetch(&mut self.0);
+        let mut rows = query_scalar::<_, String>(AssertSqlSafe(sql)).fetch(&mut self.connection);
         while let Some(row) = rows.try_next().await.map_err(failed(READING))? {
             each(&row)?;
         }
@@ -66,15 +120,25 @@ impl TableSession for PostgresTables {
 
     async fn is_empty(&mut self, table: &str) -> Result<bool, StoreError> {
         let sql = format!("SELECT NOT EXISTS (SELECT 1 FROM \"{table}\")");
-        query_scalar(AssertSqlSafe(sql)).fetch_one(&mut self.0).await.map_err(failed(WRITING))
+        query_scalar(AssertSqlSafe(sql)).fetch_one(&mut self.connection).await.map_err(failed(WRITING))
     }
 
     async fn write(&mut self, table: &str, rows: &str) -> Result<(), StoreError> {
-        let sql = format!("INSERT INTO \"{table}\" SELECT * FROM json_populate_recordset(NULL::\"{table}\", $1::json)");
-        query(AssertSqlSafe(sql)).bind(rows).execute(&mut self.0).await.map(drop).map_err(failed(WRITING))
+        let failed = failed(WRITING);
+        if table == "transition" {
+            self.make_room(rows).await.map_err(failed)?;
+        }
+        let (names, values): (Vec<_>, Vec<_>) = self.columns(table).await.map_err(failed)?.into_iter().unzip();
+        let (names, values) = (names.join(", "), values.join(", "));
+        let sql = format!(
+            "INSERT INTO \"{table}\" ({names}) OVERRIDING SYSTEM VALUE \
+             SELECT {values} FROM json_populate_recordset(NULL::\"{table}\", $1::json)"
+        );
+        query(AssertSqlSafe(sql)).bind(rows).execute(&mut self.connection).await.map(drop).map_err(failed)
     }
 
     async fn commit(&mut self) -> Result<(), StoreError> {
-        self.0.execute("COMMIT").await.map(drop).map_err(failed(WRITING))
+        self.go_on_counting().await.map_err(failed(WRITING))?;
+        self.connection.execute("COMMIT").await.map(drop).map_err(failed(WRITING))
     }
 }

@@ -67,13 +67,8 @@ impl TableSession for SqliteTables {
     }
 
     async fn tables(&mut self) -> Result<Vec<String>, StoreError> {
-        query_scalar(
-            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' \
-             AND name <> '_sqlx_migrations' ORDER BY name",
-        )
-        .fetch_all(&mut self.0)
-        .await
-        .map_err(failed(READING))
+        let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY name";
+        query_scalar(sql).fetch_all(&mut self.0).await.map_err(failed(READING))
     }
 
     async fn read(&mut self, table: &str, each: &mut EachRow<'_>) -> Result<(), BackupError> {

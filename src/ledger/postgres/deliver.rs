@@ -7,13 +7,13 @@ use std::{
 
 use sqlx::{PgConnection, PgPool, query, query_as, query_scalar};
 
-use super::server_now;
+use super::{server_now, transaction::begin};
 use crate::{
     domain::{DestinationId, Sequence, Timestamp, Token, Uid},
     ledger::{
         fault::failed,
         lanes::{self, Lane, LaneKey, MAX_DELAY, MAX_LEASE, ROW_MISSING},
-        records::{HeldRecord, LaneRecord, OutboxRecord, by_stream},
+        records::{HeldRecord, LaneRecord, OutboxRecord, by_stream, lane_columns},
         store::StoreError,
         types::{Claim, ClaimRequest, Settlement},
     },
@@ -44,16 +44,22 @@ const HOLD: &str = concat!(
        LIMIT (SELECT $2 - count(*) FROM (TABLE retries UNION ALL TABLE lost UNION ALL TABLE lost_far) AS taken) \
        FOR NO KEY UPDATE SKIP LOCKED), \
      due AS (TABLE retries UNION ALL TABLE lost UNION ALL TABLE lost_far UNION ALL TABLE fresh) \
-     UPDATE lane SET phase = 3, token = $4, due_at = (SELECT now FROM clock) + $5 \
+     UPDATE lane SET phase = 3, token = $4, due_at = (SELECT now FROM clock) + $5, held_at = (SELECT now FROM clock), \
+       doubt_since = CASE WHEN lane.phase = 3 THEN coalesce(lane.doubt_since, lane.held_at) ELSE lane.doubt_since END \
      FROM due WHERE lane.destination = $1 AND lane.uid = due.uid \
-     RETURNING lane.uid, lane.acked, lane.attempts, lane.rewinds"
+     RETURNING lane.uid, lane.acked, lane.attempts, lane.rewinds, lane.first, \
+       (SELECT now FROM clock) - lane.doubt_since AS doubt"
 );
 
-/// The next rows of each held lane, found stream by stream in the index of (uid, sequence).
-const NEXT_ROWS: &str = "SELECT t.uid, t.sequence, t.event_id, t.body, t.recorded_at, r.sequence AS head \
-     FROM UNNEST ($1::text[], $2::bigint[]) AS held (uid, acked) JOIN resource r ON r.uid = held.uid \
+/// The next rows of each held lane, found stream by stream in the index of (uid, sequence), and what stands in for some.
+const NEXT_ROWS: &str = "WITH held AS MATERIALIZED (SELECT * FROM UNNEST ($1::text[], $2::bigint[]) AS held (uid, acked)) \
+     SELECT t.uid, t.sequence, t.event_id, t.body, t.recorded_at, r.sequence AS head, false AS stands_in \
+     FROM held JOIN resource r ON r.uid = held.uid \
      CROSS JOIN LATERAL (SELECT uid, sequence, event_id, body, recorded_at FROM transition \
-       WHERE transition.uid = held.uid AND transition.sequence > held.acked ORDER BY sequence LIMIT $3) t";
+       WHERE transition.uid = held.uid AND transition.sequence > held.acked ORDER BY sequence LIMIT $3) t \
+     UNION ALL SELECT v.uid, v.sequence, v.event_id, v.body, v.recorded_at, r.sequence AS head, true AS stands_in \
+     FROM held JOIN resource r ON r.uid = held.uid JOIN voided v ON v.destination = $4 AND v.uid = held.uid \
+       AND v.sequence > held.acked AND v.sequence <= held.acked + $3";
 
 fn micros(span: Duration) -> i64 {
     i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
@@ -83,21 +89,41 @@ pub(super) async fn claim(pool: &PgPool, request: &ClaimRequest) -> Result<Vec<C
         .bind(held.iter().map(|lane| lane.uid.as_str()).collect::<Vec<_>>())
         .bind(held.iter().map(|lane| lane.acked.get()).collect::<Vec<_>>())
         .bind(i64::from(request.rows.max(1)))
+        .bind(request.destination.as_str())
         .fetch_all(&mut *connection)
         .await
         .map_err(failed)?;
     let (claims, missing) = lanes::claims(request, held, by_stream(rows));
     if !missing.is_empty() {
+        begin_anew(&mut connection, request, &missing).await.map_err(failed)?;
         park(&mut connection, request, &missing).await.map_err(failed)?;
     }
     Ok(claims)
 }
 
+/// Lanes whose next row was removed begin behind what was, with a snapshot.
+async fn begin_anew(connection: &mut PgConnection, request: &ClaimRequest, uids: &[Uid]) -> Result<(), sqlx::Error> {
+    query(concat!(
+        "UPDATE lane SET phase = 1, token = NULL, acked = p.sequence, first = p.sequence + 1, due_at = ",
+        server_now!(),
+        " FROM pruned p WHERE destination = $1 AND lane.uid = ANY ($2) AND token = $3 \
+           AND p.uid = lane.uid AND p.sequence > acked"
+    ))
+    .bind(request.destination.as_str())
+    .bind(uids.iter().map(Uid::as_str).collect::<Vec<_>>())
+    .bind(request.token.as_str())
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
 async fn park(connection: &mut PgConnection, request: &ClaimRequest, uids: &[Uid]) -> Result<(), sqlx::Error> {
-    query(
-        "UPDATE lane SET phase = 4, token = NULL, park_reason = $4 \
-         WHERE destination = $1 AND uid = ANY ($2) AND token = $3",
-    )
+    query(concat!(
+        "UPDATE lane SET phase = 4, token = NULL, park_reason = $4, due_at = ",
+        server_now!(),
+        " \
+         WHERE destination = $1 AND uid = ANY ($2) AND token = $3"
+    ))
     .bind(request.destination.as_str())
     .bind(uids.iter().map(Uid::as_str).collect::<Vec<_>>())
     .bind(request.token.as_str())
@@ -112,7 +138,7 @@ pub(super) async fn settle(
     claims: &[(DestinationId, Uid, Token, Settlement)],
 ) -> Result<Vec<bool>, StoreError> {
     let failed = failed("settling claims");
-    let mut transaction = pool.begin().await.map_err(failed)?;
+    let mut transaction = begin(pool).await.map_err(failed)?;
     let mut found = lock(&mut transaction, claims).await?;
     if found.is_empty() {
         return Ok(vec![false; claims.len()]);
@@ -133,12 +159,13 @@ async fn lock(
     connection: &mut PgConnection,
     claims: &[(DestinationId, Uid, Token, Settlement)],
 ) -> Result<BTreeMap<LaneKey, Lane>, StoreError> {
-    let records = query_as::<_, LaneRecord>(
-        "SELECT l.destination, l.uid, l.acked, l.phase, l.due_at, l.token, l.attempts, l.rewinds, l.park_reason, \
-         l.last_error FROM UNNEST ($1::text[], $2::text[], $3::text[]) AS held (destination, uid, token) \
+    let records = query_as::<_, LaneRecord>(concat!(
+        "SELECT ",
+        lane_columns!(),
+        " FROM UNNEST ($1::text[], $2::text[], $3::text[]) AS held (destination, uid, token) \
          JOIN lane l ON l.destination = held.destination AND l.uid = held.uid AND l.token = held.token \
-         ORDER BY l.destination, l.uid FOR NO KEY UPDATE OF l",
-    )
+         ORDER BY l.destination, l.uid FOR NO KEY UPDATE OF l"
+    ))
     .bind(claims.iter().map(|(destination, ..)| destination.as_str()).collect::<Vec<_>>())
     .bind(claims.iter().map(|(_, uid, ..)| uid.as_str()).collect::<Vec<_>>())
     .bind(claims.iter().map(|(_, _, token, _)| token.as_str()).collect::<Vec<_>>())
@@ -159,15 +186,17 @@ async fn heads(
     Ok(heads.into_iter().map(|(uid, sequence)| (Uid::new(uid), Sequence::new(sequence))).collect())
 }
 
-async fn store(connection: &mut PgConnection, lanes: &BTreeMap<LaneKey, Lane>) -> Result<(), sqlx::Error> {
+pub(super) async fn store(connection: &mut PgConnection, lanes: &BTreeMap<LaneKey, Lane>) -> Result<(), sqlx::Error> {
     let lanes: Vec<(&LaneKey, &Lane)> = lanes.iter().collect();
     let count = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
     query(
         "UPDATE lane SET acked = new.acked, phase = new.phase, due_at = new.due_at, token = new.token, \
-         attempts = new.attempts, rewinds = new.rewinds, park_reason = new.park_reason, last_error = new.last_error \
+         attempts = new.attempts, rewinds = new.rewinds, park_reason = new.park_reason, last_error = new.last_error, \
+         first = new.first, held_at = new.held_at, doubt_since = new.doubt_since \
          FROM UNNEST ($1::text[], $2::text[], $3::bigint[], $4::smallint[], $5::bigint[], $6::text[], $7::int[], \
-         $8::int[], $9::text[], $10::text[]) \
-         AS new (destination, uid, acked, phase, due_at, token, attempts, rewinds, park_reason, last_error) \
+         $8::int[], $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::bigint[]) \
+         AS new (destination, uid, acked, phase, due_at, token, attempts, rewinds, park_reason, last_error, first, \
+         held_at, doubt_since) \
          WHERE lane.destination = new.destination AND lane.uid = new.uid",
     )
     .bind(lanes.iter().map(|((destination, _), _)| destination.as_str()).collect::<Vec<_>>())
@@ -180,6 +209,9 @@ async fn store(connection: &mut PgConnection, lanes: &BTreeMap<LaneKey, Lane>) -
     .bind(lanes.iter().map(|(_, lane)| count(lane.rewinds)).collect::<Vec<_>>())
     .bind(lanes.iter().map(|(_, lane)| lane.park_reason.as_deref()).collect::<Vec<_>>())
     .bind(lanes.iter().map(|(_, lane)| lane.last_error.as_deref()).collect::<Vec<_>>())
+    .bind(lanes.iter().map(|(_, lane)| lane.first.get()).collect::<Vec<_>>())
+    .bind(lanes.iter().map(|(_, lane)| lane.held_at.map(Timestamp::as_micros)).collect::<Vec<_>>())
+    .bind(lanes.iter().map(|(_, lane)| lane.doubt_since.map(Timestamp::as_micros)).collect::<Vec<_>>())
     .execute(connection)
     .await
     .map(drop)

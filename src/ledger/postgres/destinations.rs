@@ -1,46 +1,25 @@
 //! Opening and closing destinations, with no append in between.
 
-use sqlx::{PgPool, Postgres, Transaction, query, query_scalar};
+use sqlx::{PgPool, query, query_scalar};
 
-use super::server_now;
+use super::{clock, openings, transaction::begin_alone};
 use crate::{
-    domain::{DestinationId, Timestamp},
-    ledger::{fault::failed, store::StoreError},
+    domain::{DestinationId, Tables, Timestamp},
+    ledger::{fault::failed, store::StoreError, types::Opening},
 };
 
-/// Every append locks a row of `shard` first, so while this is held there is none: neither in a shard that exists
-/// nor in one that is being made.
-async fn lock_all_shards(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-    let mut transaction = pool.begin().await?;
-    query("LOCK TABLE shard IN EXCLUSIVE MODE").execute(&mut *transaction).await?;
-    Ok(transaction)
-}
-
-pub(super) async fn open(pool: &PgPool, destination: &DestinationId, now: Timestamp) -> Result<bool, StoreError> {
+pub(super) async fn open(pool: &PgPool, tables: Tables, opening: &Opening, now: Timestamp) -> Result<bool, StoreError> {
     let failed = failed("opening a destination");
-    let mut transaction = lock_all_shards(pool).await.map_err(failed)?;
-    let new = query("INSERT INTO destination (id, opened_at) VALUES ($1, $2) ON CONFLICT DO NOTHING")
-        .bind(destination.as_str())
-        .bind(now.as_micros())
-        .execute(&mut *transaction)
-        .await
-        .map_err(failed)?;
-    query(concat!(
-        "INSERT INTO lane (destination, uid, acked, phase, due_at) SELECT $1, uid, 0, 1, ",
-        server_now!(),
-        " FROM resource ORDER BY uid ON CONFLICT DO NOTHING"
-    ))
-    .bind(destination.as_str())
-    .execute(&mut *transaction)
-    .await
-    .map_err(failed)?;
+    let mut transaction = begin_alone(pool).await.map_err(failed)?;
+    let now = clock(&mut transaction, now).await.map_err(failed)?;
+    let new = openings::open(&mut transaction, tables, opening, now).await.map_err(failed)?;
     transaction.commit().await.map_err(failed)?;
-    Ok(new.rows_affected() == 1)
+    Ok(new)
 }
 
 pub(super) async fn close(pool: &PgPool, destination: &DestinationId) -> Result<u64, StoreError> {
     let failed = failed("closing a destination");
-    let mut transaction = lock_all_shards(pool).await.map_err(failed)?;
+    let mut transaction = begin_alone(pool).await.map_err(failed)?;
     // In the order in which everybody locks them; a DELETE by itself takes them as they lie.
     query("SELECT 1 FROM lane WHERE destination = $1 ORDER BY uid FOR UPDATE")
         .bind(destination.as_str())

@@ -5,7 +5,7 @@ use std::{pin::pin, time::Duration};
 use sqlx::{PgConnection, PgPool, query, query_as, query_scalar};
 use tokio::time::timeout;
 
-use super::{APPLICATION, read::INSTALLATION};
+use super::{APPLICATION, read::INSTALLATION, transaction::begin_alone};
 use crate::{
     domain::{Epoch, Shard},
     ledger::{
@@ -36,14 +36,16 @@ pub(super) async fn replace_installation(
 ) -> Result<(), AppendError> {
     const DOING: &str = "recording whose ledger this is from now on";
     let failed = not_committed(DOING);
-    let mut transaction = pool.begin().await.map_err(failed)?;
-    let current: Option<i64> = query_scalar("SELECT epoch FROM shard WHERE id = $1 FOR NO KEY UPDATE")
+    let mut transaction = begin_alone(pool).await.map_err(failed)?;
+    let current: Option<i64> = query_scalar("SELECT epoch FROM shard WHERE id = $1")
         .bind(shard.get())
         .fetch_optional(&mut *transaction)
         .await
         .map_err(failed)?;
     let current = Epoch::new(current.unwrap_or(0));
     if current != mine {
+        // Waited for: nobody appends until the lock is gone.
+        transaction.rollback().await.map_err(failed)?;
         return Err(AppendError::Fenced { shard, mine, current });
     }
     query("UPDATE installation SET id = $1, cluster_uid = $2, era = $3")

@@ -7,27 +7,48 @@ mod deliver;
 mod destinations;
 mod lead;
 #[allow(clippy::duplicate_mod, reason = "once for each database, see its first lines")]
+#[path = "../mend.rs"]
+mod mend;
+#[allow(clippy::duplicate_mod, reason = "once for each database, see its first lines")]
+#[path = "../openings.rs"]
+mod openings;
+mod partitions;
+#[allow(clippy::duplicate_mod, reason = "once for each database, see its first lines")]
 #[path = "../read.rs"]
 mod read;
+#[allow(clippy::duplicate_mod, reason = "once for each database, see its first lines")]
+#[path = "../read_past.rs"]
+mod read_past;
+mod retention;
+mod transaction;
+mod write;
 
 use std::{str::FromStr, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{
-    AssertSqlSafe, Executor, PgPool,
+    AssertSqlSafe, Executor, PgConnection, PgPool,
     migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
+pub(super) use self::partitions::make_for_restored;
+use self::{partitions::Room, transaction::begin};
 use super::{
-    fault::failed,
+    fault::{failed, not_committed},
+    interventions::{Intervention, Refusal, Request},
+    past::{PastQuery, PastState},
     reinstate::Returned,
     store::{AppendError, Counts, Store, StoreError},
-    types::{Claim, ClaimRequest, Draft, Head, Installation, LaneView, Outcome, Row, RowQuery, Settlement, ShardRow},
+    types::{
+        Claim, ClaimRequest, Draft, Head, Installation, LaneView, Opening, Outcome, PruneReport, PruneStep, PrunedRow,
+        Row, RowQuery, Settlement, ShardRow, Voided,
+    },
 };
-use crate::domain::{DestinationId, Epoch, Position, Sequence, Shard, Tables, Timestamp, Token, Uid};
+use crate::domain::{DestinationId, Epoch, Position, Selector, Sequence, Shard, Tables, Timestamp, Token, Uid};
 
 type Pool = PgPool;
+type Connection = PgConnection;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
@@ -45,17 +66,41 @@ macro_rules! server_now {
 }
 use server_now;
 
+/// What a SELECT ends with that locks lanes.
+macro_rules! lane_lock {
+    () => {
+        " FOR NO KEY UPDATE"
+    };
+}
+use lane_lock;
+
+/// The texts of a parameter that is a list in JSON, in parentheses.
+macro_rules! listed {
+    ($parameter:literal) => {
+        concat!("(SELECT jsonb_array_elements_text(", $parameter, "::jsonb))")
+    };
+}
+use listed;
+
+/// The clock that counts: the server's.
+async fn clock(connection: &mut Connection, _: Timestamp) -> Result<Timestamp, sqlx::Error> {
+    sqlx::query_scalar(concat!("SELECT ", server_now!())).fetch_one(connection).await.map(Timestamp::from_micros)
+}
+
 /// A ledger on a PostgreSQL server.
 #[derive(Debug)]
 pub struct PostgresStore {
     tables: Tables,
-    // A process that is stopped in mid-transaction must hold neither the shard nor a lane: sessions end themselves.
+    // Statements that always find their few rows by an index: they are planned once, and never compiled.
     appending: PgPool,
+    // A process that is stopped in mid-transaction must not hold its lanes: sessions end themselves.
+    //
     // Losing the newest claims and acks in a server's crash means sending again, which receivers must bear anyway. So
     // they need not wait for the disk.
     delivering: PgPool,
     // Without a limit on statements: a sweep of a large ledger takes what it takes.
     general: PgPool,
+    room: Room,
 }
 
 impl PostgresStore {
@@ -83,7 +128,8 @@ impl PostgresStore {
                 4,
                 2,
                 "SET idle_in_transaction_session_timeout = '1s'; SET statement_timeout = '2s'; \
-                 SET synchronous_commit = on",
+                 SET synchronous_commit = on; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; \
+                 SET jit = off",
             ),
             delivering: pool(
                 "deliver",
@@ -97,6 +143,7 @@ impl PostgresStore {
                 5,
                 "SET idle_in_transaction_session_timeout = '5s'; SET lock_timeout = '5s'; SET synchronous_commit = on",
             ),
+            room: Room::default(),
         })
     }
 }
@@ -131,7 +178,11 @@ impl Store for PostgresStore {
         now: Timestamp,
         drafts: &[Draft],
     ) -> Result<Vec<Outcome>, AppendError> {
-        append::append(&self.appending, self.tables, shard, epoch, now, drafts).await
+        let make_room = self.room.make(&self.general, drafts.len()).await;
+        make_room.map_err(not_committed("making room in the ledger"))?;
+        let (outcomes, head) = append::append(&self.appending, self.tables, shard, epoch, now, drafts).await?;
+        self.room.saw(head);
+        Ok(outcomes)
     }
 
     async fn reinstate(
@@ -141,7 +192,11 @@ impl Store for PostgresStore {
         _now: Timestamp,
         returned: &[Returned],
     ) -> Result<Vec<Outcome>, AppendError> {
-        append::reinstate(&self.appending, self.tables, shard, epoch, returned).await
+        let make_room = self.room.make(&self.general, returned.len()).await;
+        make_room.map_err(not_committed("making room in the ledger"))?;
+        let (outcomes, head) = append::reinstate(&self.appending, self.tables, shard, epoch, returned).await?;
+        self.room.saw(head);
+        Ok(outcomes)
     }
 
     async fn replace_installation(
@@ -150,7 +205,7 @@ impl Store for PostgresStore {
         epoch: Epoch,
         installation: &Installation,
     ) -> Result<(), AppendError> {
-        lead::replace_installation(&self.appending, shard, epoch, installation).await
+        lead::replace_installation(&self.general, shard, epoch, installation).await
     }
 
     async fn head(&self, uid: &Uid) -> Result<Option<Head>, StoreError> {
@@ -169,12 +224,34 @@ impl Store for PostgresStore {
         read::stream_rows(&self.general, after, limit).await
     }
 
+    async fn past(&self, query: &PastQuery) -> Result<Vec<PastState>, StoreError> {
+        read_past::past(&self.general, query).await
+    }
+
     async fn row(&self, uid: &Uid, sequence: Sequence) -> Result<Option<Row>, StoreError> {
         read::row(&self.general, uid, sequence).await
     }
 
-    async fn open_destination(&self, destination: &DestinationId, now: Timestamp) -> Result<bool, StoreError> {
-        destinations::open(&self.general, destination, now).await
+    async fn prune(&self, step: &PruneStep) -> Result<PruneReport, StoreError> {
+        retention::prune(&self.general, step).await
+    }
+
+    async fn pruned(&self, uids: &[Uid]) -> Result<Vec<PrunedRow>, StoreError> {
+        retention::pruned(&self.general, uids).await
+    }
+
+    async fn pruned_until(&self, shard: Shard) -> Result<Position, StoreError> {
+        read::pruned_until(&self.general, shard).await
+    }
+
+    async fn open(&self, opening: &Opening, now: Timestamp) -> Result<bool, StoreError> {
+        destinations::open(&self.general, self.tables, opening, now).await
+    }
+
+    async fn selectors(&self) -> Result<Vec<(DestinationId, Selector)>, StoreError> {
+        let mut connection =
+            self.general.acquire().await.map_err(failed("reading which streams destinations hear of"))?;
+        openings::selectors(&mut connection).await
     }
 
     async fn destinations(&self) -> Result<Vec<DestinationId>, StoreError> {
@@ -195,6 +272,30 @@ impl Store for PostgresStore {
         _now: Timestamp,
     ) -> Result<Vec<bool>, StoreError> {
         deliver::settle(&self.delivering, claims).await
+    }
+
+    async fn intervene(&self, request: &Request, now: Timestamp) -> Result<Result<(), Refusal>, StoreError> {
+        mend::intervene(&self.general, request, now).await
+    }
+
+    async fn interventions(&self, after: i64, limit: u32) -> Result<Vec<Intervention>, StoreError> {
+        mend::interventions(&self.general, after, limit).await
+    }
+
+    async fn amendments_due(&self, limit: u32) -> Result<Vec<Intervention>, StoreError> {
+        mend::amendments_due(&self.general, limit).await
+    }
+
+    async fn conclude_amendment(&self, intervention: i64, outcome: &str, now: Timestamp) -> Result<(), StoreError> {
+        mend::conclude_amendment(&self.general, intervention, outcome, now).await
+    }
+
+    async fn voids(
+        &self,
+        after: Option<(&DestinationId, &Uid, Sequence)>,
+        limit: u32,
+    ) -> Result<Vec<Voided>, StoreError> {
+        mend::voids(&self.general, after, limit).await
     }
 
     async fn next_due(&self, destination: &DestinationId, _now: Timestamp) -> Result<Option<Duration>, StoreError> {

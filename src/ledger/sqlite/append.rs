@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::LazyLock};
 
 use sqlx::{SqliteConnection, SqlitePool, query, query_as};
 
-use super::{BEGIN, lead::json, multi::Multi, read::INSTALLATION};
+use super::{BEGIN, lead::json, multi::Multi, openings, read::INSTALLATION};
 use crate::{
     domain::{Epoch, Shard, State, Tables, Timestamp, Uid},
     ledger::{
@@ -68,8 +68,8 @@ async fn read(connection: &mut SqliteConnection, shard: Shard, uids: &[Uid]) -> 
         .fetch_optional(&mut *connection)
         .await
         .map_err(failed)?
-        .ok_or(AppendError::NotCommitted(StoreError::NoInstallation { doing: DOING }))?
-        .into();
+        .ok_or(AppendError::NotCommitted(StoreError::NoInstallation { doing: DOING }))?;
+    let selectors = openings::selectors(&mut *connection).await.map_err(AppendError::NotCommitted)?;
     let records = query_as::<_, HeadRecord>(concat!(
         "SELECT ",
         head_columns!(),
@@ -85,14 +85,14 @@ async fn read(connection: &mut SqliteConnection, shard: Shard, uids: &[Uid]) -> 
         heads.insert(head.subject.uid.clone(), head);
     }
     let shard = found.map_or_else(|| ShardRow::unclaimed(shard), Into::into);
-    Ok(Standing { shard, installation, heads })
+    Ok(Standing { shard, installation: installation.into(), heads, selectors })
 }
 
 async fn write(connection: &mut SqliteConnection, batch: &Batch, now: Timestamp) -> Result<(), sqlx::Error> {
     insert_rows(connection, &batch.rows).await?;
     insert_evidence(connection, &batch.rows).await?;
     move_heads(connection, &batch.heads).await?;
-    wake_lanes(connection, &batch.heads, now).await?;
+    wake_lanes(connection, batch, now).await?;
     move_shard(connection, &batch.shard).await
 }
 
@@ -189,15 +189,21 @@ async fn move_heads(connection: &mut SqliteConnection, heads: &[Head]) -> Result
 }
 
 /// Makes the lanes of new streams, and wakes those that had nothing to do.
-async fn wake_lanes(connection: &mut SqliteConnection, heads: &[Head], now: Timestamp) -> Result<(), sqlx::Error> {
-    let uids: Vec<&Uid> = heads.iter().map(|head| &head.subject.uid).collect();
+///
+/// A destination that does not hear of all streams gets no new lanes but those that were chosen for it.
+async fn wake_lanes(connection: &mut SqliteConnection, batch: &Batch, now: Timestamp) -> Result<(), sqlx::Error> {
+    let uids: Vec<&Uid> = batch.heads.iter().map(|head| &head.subject.uid).collect();
     query(
         "INSERT INTO lane (destination, uid, acked, phase, due_at) SELECT d.id, moved.value, 0, 1, $2 \
-         FROM destination d CROSS JOIN json_each($1) moved WHERE true \
+         FROM destination d CROSS JOIN json_each($1) moved \
+         WHERE d.selector IS NULL \
+           OR EXISTS (SELECT 1 FROM lane l WHERE l.destination = d.id AND l.uid = moved.value) \
+           OR (d.id, moved.value) IN (SELECT value ->> 0, value ->> 1 FROM json_each($3)) \
          ON CONFLICT (destination, uid) DO UPDATE SET phase = 1, due_at = excluded.due_at WHERE lane.phase = 0",
     )
     .bind(json(&uids))
     .bind(now.as_micros())
+    .bind(json(&batch.chosen))
     .execute(connection)
     .await
     .map(drop)

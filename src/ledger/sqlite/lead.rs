@@ -3,14 +3,14 @@
 use serde::Serialize;
 use sqlx::{SqlitePool, query, query_as, query_scalar};
 
-use super::{BEGIN, read::INSTALLATION};
+use super::{BEGIN, openings, read::INSTALLATION};
 use crate::{
-    domain::{DestinationId, Epoch, Shard, Timestamp},
+    domain::{DestinationId, Epoch, Shard, Tables, Timestamp},
     ledger::{
         fault::{commit_failed, failed, not_committed},
         records::InstallationRecord,
         store::{AppendError, StoreError},
-        types::Installation,
+        types::{Installation, Opening},
     },
 };
 
@@ -81,30 +81,17 @@ pub(super) async fn take_over(pool: &SqlitePool, shard: Shard, holder: &str) -> 
     Ok(Epoch::new(epoch))
 }
 
-pub(super) async fn open_destination(
+pub(super) async fn open(
     pool: &SqlitePool,
-    destination: &DestinationId,
+    tables: Tables,
+    opening: &Opening,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let failed = failed("opening a destination");
     let mut transaction = pool.begin_with(BEGIN).await.map_err(failed)?;
-    let new = query("INSERT INTO destination (id, opened_at) VALUES ($1, $2) ON CONFLICT DO NOTHING")
-        .bind(destination.as_str())
-        .bind(now.as_micros())
-        .execute(&mut *transaction)
-        .await
-        .map_err(failed)?;
-    query(
-        "INSERT INTO lane (destination, uid, acked, phase, due_at) SELECT $1, uid, 0, 1, $2 FROM resource \
-         WHERE true ON CONFLICT DO NOTHING",
-    )
-    .bind(destination.as_str())
-    .bind(now.as_micros())
-    .execute(&mut *transaction)
-    .await
-    .map_err(failed)?;
+    let new = openings::open(&mut transaction, tables, opening, now).await.map_err(failed)?;
     transaction.commit().await.map_err(failed)?;
-    Ok(new.rows_affected() == 1)
+    Ok(new)
 }
 
 pub(super) async fn close_destination(pool: &SqlitePool, destination: &DestinationId) -> Result<u64, StoreError> {

@@ -3,34 +3,76 @@
 mod append;
 mod deliver;
 mod lead;
+#[allow(clippy::duplicate_mod, reason = "once for each database, see its first lines")]
+#[path = "../mend.rs"]
+mod mend;
 mod multi;
+#[allow(clippy::duplicate_mod, reason = "once for each database, see its first lines")]
+#[path = "../openings.rs"]
+mod openings;
 #[allow(clippy::duplicate_mod, reason = "once for each database, see its first lines")]
 #[path = "../read.rs"]
 mod read;
+#[allow(clippy::duplicate_mod, reason = "once for each database, see its first lines")]
+#[path = "../read_past.rs"]
+mod read_past;
+mod retention;
 
 use std::{path::Path, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{
-    SqlitePool,
+    Sqlite, SqliteConnection, SqlitePool, Transaction,
     migrate::Migrator,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
 use super::{
     fault::failed,
+    interventions::{Intervention, Refusal, Request},
+    past::{PastQuery, PastState},
     reinstate::Returned,
     store::{AppendError, Counts, Store, StoreError},
-    types::{Claim, ClaimRequest, Draft, Head, Installation, LaneView, Outcome, Row, RowQuery, Settlement, ShardRow},
+    types::{
+        Claim, ClaimRequest, Draft, Head, Installation, LaneView, Opening, Outcome, PruneReport, PruneStep, PrunedRow,
+        Row, RowQuery, Settlement, ShardRow, Voided,
+    },
 };
-use crate::domain::{DestinationId, Epoch, Position, Sequence, Shard, Tables, Timestamp, Token, Uid};
+use crate::domain::{DestinationId, Epoch, Position, Selector, Sequence, Shard, Tables, Timestamp, Token, Uid};
 
 type Pool = SqlitePool;
+type Connection = SqliteConnection;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// Takes the write lock at once. A transaction that begins by reading can find, on its first write, that it may not.
 const BEGIN: &str = "BEGIN IMMEDIATE";
+
+/// What a SELECT ends with that locks lanes: nothing, since the whole file is locked.
+macro_rules! lane_lock {
+    () => {
+        ""
+    };
+}
+use lane_lock;
+
+/// The texts of a parameter that is a list in JSON, in parentheses.
+macro_rules! listed {
+    ($parameter:literal) => {
+        concat!("(SELECT value FROM json_each(", $parameter, "))")
+    };
+}
+use listed;
+
+/// Begins to write.
+async fn begin(pool: &Pool) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
+    pool.begin_with(BEGIN).await
+}
+
+/// The clock that counts: the caller's.
+async fn clock(_: &mut Connection, now: Timestamp) -> Result<Timestamp, sqlx::Error> {
+    Ok(now)
+}
 
 /// How long to wait for another process (`trueup outbox retry`, say) that is writing.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -148,12 +190,34 @@ impl Store for SqliteStore {
         read::stream_rows(&self.reading, after, limit).await
     }
 
+    async fn past(&self, query: &PastQuery) -> Result<Vec<PastState>, StoreError> {
+        read_past::past(&self.reading, query).await
+    }
+
     async fn row(&self, uid: &Uid, sequence: Sequence) -> Result<Option<Row>, StoreError> {
         read::row(&self.reading, uid, sequence).await
     }
 
-    async fn open_destination(&self, destination: &DestinationId, now: Timestamp) -> Result<bool, StoreError> {
-        lead::open_destination(&self.writing, destination, now).await
+    async fn prune(&self, step: &PruneStep) -> Result<PruneReport, StoreError> {
+        retention::prune(&self.writing, step).await
+    }
+
+    async fn pruned(&self, uids: &[Uid]) -> Result<Vec<PrunedRow>, StoreError> {
+        retention::pruned(&self.reading, uids).await
+    }
+
+    async fn pruned_until(&self, shard: Shard) -> Result<Position, StoreError> {
+        read::pruned_until(&self.reading, shard).await
+    }
+
+    async fn open(&self, opening: &Opening, now: Timestamp) -> Result<bool, StoreError> {
+        lead::open(&self.writing, self.tables, opening, now).await
+    }
+
+    async fn selectors(&self) -> Result<Vec<(DestinationId, Selector)>, StoreError> {
+        let mut connection =
+            self.reading.acquire().await.map_err(failed("reading which streams destinations hear of"))?;
+        openings::selectors(&mut connection).await
     }
 
     async fn destinations(&self) -> Result<Vec<DestinationId>, StoreError> {
@@ -174,6 +238,30 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<Vec<bool>, StoreError> {
         deliver::settle(&self.writing, claims, now).await
+    }
+
+    async fn intervene(&self, request: &Request, now: Timestamp) -> Result<Result<(), Refusal>, StoreError> {
+        mend::intervene(&self.writing, request, now).await
+    }
+
+    async fn interventions(&self, after: i64, limit: u32) -> Result<Vec<Intervention>, StoreError> {
+        mend::interventions(&self.reading, after, limit).await
+    }
+
+    async fn amendments_due(&self, limit: u32) -> Result<Vec<Intervention>, StoreError> {
+        mend::amendments_due(&self.reading, limit).await
+    }
+
+    async fn conclude_amendment(&self, intervention: i64, outcome: &str, now: Timestamp) -> Result<(), StoreError> {
+        mend::conclude_amendment(&self.writing, intervention, outcome, now).await
+    }
+
+    async fn voids(
+        &self,
+        after: Option<(&DestinationId, &Uid, Sequence)>,
+        limit: u32,
+    ) -> Result<Vec<Voided>, StoreError> {
+        mend::voids(&self.reading, after, limit).await
     }
 
     async fn next_due(&self, destination: &DestinationId, now: Timestamp) -> Result<Option<Duration>, StoreError> {

@@ -5,6 +5,8 @@ mod pods;
 mod rollout;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod unwatched;
 
 pub use pods::PodView;
 
@@ -16,11 +18,11 @@ use super::{
     deadline::{Due, due},
     reasons,
     states::states,
-    steps,
+    steps, when,
 };
 use crate::{
     api::{AppDeploymentSpec, AppDeploymentStatus, label},
-    domain::{Billable, Deadline, Effective, Head, Kind, Timestamp, Uid},
+    domain::{Billable, Deadline, Head, Kind, Timestamp, Uid},
 };
 use rollout::Rollout;
 
@@ -159,13 +161,15 @@ fn run(
     let patience = Duration::from_secs(u64::try_from(app.spec.progress_deadline_seconds).unwrap_or(0));
     let deadline = due(&TABLE, &moved(head, &rollout), patience + JUDGEMENT, now);
 
+    let more = billable.replicas > head.billable.replicas;
+    let resized = (billable, when::reported(pods::last_ready(&seen.pods).filter(|_| more), app, head, now));
     // In a namespace that is going, pods go before the application does: that is no fault of it, and nothing can be made.
     let ending = seen.member.as_ref().is_some_and(|member| member.ending);
     let transition = if difference.foreign.is_empty() && !ending {
         next_state(app, seen, head, now, &rollout, deadline, suspended, billable)
-            .or_else(|| steps::restate(head, seen.member.as_ref(), billable, now))
+            .or_else(|| steps::restate(app, head, seen.member.as_ref(), resized, now))
     } else {
-        steps::restate(head, seen.member.as_ref(), billable, now)
+        steps::restate(app, head, seen.member.as_ref(), resized, now)
     };
     let verdict = if let Some(key) = difference.foreign.first() {
         Verdict::stalled(
@@ -211,7 +215,8 @@ fn next_state(
 ) -> Option<Transition> {
     use AppState::{Available, Degraded, Failed, Pending, Progressing, Suspended};
     let state = AppState::named(&head.state)?;
-    let observed = Effective::observed(head.effective_at, now);
+    let observed = when::seen(app, head, now);
+    let reported = |t| when::reported(t, app, head, now);
     let to = |to: AppState, reason, effective| Some(steps::change(to, reason, effective, billable));
     if suspended {
         return match rollout {
@@ -223,35 +228,37 @@ fn next_state(
     match (state, rollout) {
         (_, Rollout::Unknown) if !changed => None,
         (Pending, Rollout::Unknown) => None,
-        (Pending, _) => to(Progressing, reasons::ROLLOUT_STARTED, observed),
+        (Pending, _) => {
+            let made = seen.child(ChildKind::Deployment).and_then(|child| child.time("creationTimestamp"));
+            to(Progressing, reasons::ROLLOUT_STARTED, when::own(made, app, head, now))
+        }
         (Suspended, _) => to(Progressing, reasons::RESUMED, observed),
         (Available | Degraded | Failed, _) if changed => to(Progressing, reasons::SPEC_CHANGED, observed),
         (Progressing | Failed, Rollout::Complete { since }) => {
             let reason = if state == Failed { reasons::RECOVERED } else { reasons::ROLLED_OUT };
-            to(Available, reason, steps::when(latest(*since, seen), head, now))
+            to(Available, reason, reported((*since).max(pods::last_ready(&seen.pods))))
         }
         // Zero pods were asked for, and that is how many there are.
         (Progressing | Failed | Degraded, Rollout::Stopped) => to(Available, reasons::ROLLED_OUT, observed),
         (Degraded, Rollout::Complete { .. }) => {
-            to(Available, reasons::RECOVERED, steps::when(pods::last_ready(&seen.pods), head, now))
+            to(Available, reasons::RECOVERED, reported(pods::last_ready(&seen.pods)))
         }
         // A verdict on an earlier rollout is none on this one: the Deployment shows it until it has looked again.
         (Progressing, Rollout::Exceeded { since, .. }) if is_about_this_rollout(*since, head) => {
-            to(Failed, reasons::PROGRESS_DEADLINE_EXCEEDED, steps::when(*since, head, now))
+            to(Failed, reasons::PROGRESS_DEADLINE_EXCEEDED, reported(*since))
         }
         // The Deployment controller judges a rollout; when it does not answer, its deadline is ours.
-        (Progressing, Rollout::Underway { .. } | Rollout::Short { .. } | Rollout::Exceeded { .. })
-            if deadline == Due::Past =>
-        {
-            to(Failed, reasons::PROGRESS_DEADLINE_EXCEEDED, observed)
-        }
+        (Progressing, Rollout::Underway { .. } | Rollout::Short { .. } | Rollout::Exceeded { .. }) => match deadline {
+            Due::Past { end } => to(Failed, reasons::PROGRESS_DEADLINE_EXCEEDED, when::passed(end, head, now)),
+            _ => None,
+        },
         (Available, Rollout::Short { since, .. }) => {
-            to(Degraded, reasons::PODS_UNAVAILABLE, steps::when(*since, head, now))
+            to(Degraded, reasons::PODS_UNAVAILABLE, reported(first_loss(*since, seen, head)))
         }
         (Available, Rollout::Underway { available, wanted, .. } | Rollout::Exceeded { available, wanted, .. })
             if available < wanted =>
         {
-            to(Degraded, reasons::PODS_UNAVAILABLE, observed)
+            to(Degraded, reasons::PODS_UNAVAILABLE, reported(first_loss(None, seen, head)))
         }
         _ => None,
     }
@@ -269,8 +276,10 @@ fn moved(head: &Head, rollout: &Rollout) -> Head {
     Head { entered_at, ..head.clone() }
 }
 
-fn latest(reported: Option<Timestamp>, seen: &Observed) -> Option<Timestamp> {
-    reported.max(pods::last_ready(&seen.pods))
+/// When the first of the pods that are missing now went. The Deployment says only when more than a few of them had.
+fn first_loss(said: Option<Timestamp>, seen: &Observed, head: &Head) -> Option<Timestamp> {
+    let pods = seen.pods.iter().filter_map(|pod| pod.unready_since);
+    pods.chain(said).filter(|t| when::is_news(*t, head)).min()
 }
 
 fn verdict(
@@ -308,7 +317,7 @@ fn verdict(
         Some(state) => {
             let text = explain(format!("{} of {} pods are available", rollout.available(), rollout.wanted()));
             match deadline {
-                Due::Past => Verdict::stalled(state.as_str(), text),
+                Due::Past { .. } => Verdict::stalled(state.as_str(), text),
                 _ => Verdict::in_progress(state.as_str(), text),
             }
         }
@@ -333,19 +342,19 @@ fn terminate(
         }
         Some(AppState::Terminating) => {}
         _ => {
-            let effective = steps::when(app.deleting_since, head, now);
+            let effective = when::reported(app.deleting_since, app, head, now);
             let change = steps::change(AppState::Terminating, reasons::DELETION_REQUESTED, effective, Billable::ZERO);
             return Plan { transition: Some(change), status: show(&working), ..blank };
         }
     }
     let own: Vec<&Child> = seen.children.iter().filter(|child| owner(app, seen).made(child)).collect();
     if own.is_empty() && seen.pods.is_empty() {
-        let effective = Effective::observed(head.effective_at, now);
+        let effective = when::seen(app, head, now);
         let change = steps::change(AppState::Deleted, reasons::DELETED, effective, Billable::ZERO);
         return Plan { transition: Some(change), status: show(&working), ..blank };
     }
     let deadline = due(&TABLE, head, Duration::ZERO, now);
-    let verdict = if deadline == Due::Past {
+    let verdict = if matches!(deadline, Due::Past { .. }) {
         let left: Vec<String> = own
             .iter()
             .map(|child| child.key.to_string())

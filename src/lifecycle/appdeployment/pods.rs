@@ -11,6 +11,8 @@ pub struct PodView {
     pub name: String,
     /// Since when it is ready, in whole seconds; `None` if it is not.
     pub ready_since: Option<Timestamp>,
+    /// Since when it is not ready, in whole seconds; `None` if it is, or is being deleted.
+    pub unready_since: Option<Timestamp>,
     /// What is wrong with it, in words that do not change while the same thing stays wrong.
     pub trouble: Option<String>,
 }
@@ -24,10 +26,12 @@ impl PodView {
         }
         let conditions = status.conditions.unwrap_or_default();
         let condition = |kind: &str| conditions.iter().find(|condition| condition.type_ == kind);
-        let ready_since = condition("Ready")
-            .filter(|found| found.status == "True")
-            .and_then(|found| found.last_transition_time.as_ref())
-            .map(|time| time.0.into());
+        let ready = condition("Ready");
+        let is_ready = ready.is_some_and(|found| found.status == "True");
+        let turned = ready.and_then(|found| found.last_transition_time.as_ref()).map(|time| time.0.into());
+        // One that its node has not taken yet says nothing of itself: it is not ready since it was made.
+        let made = pod.metadata.creation_timestamp.as_ref().map(|time| time.0.into());
+        let leaving = pod.metadata.deletion_timestamp.is_some();
         let unschedulable = condition("PodScheduled")
             .filter(|found| found.status == "False")
             .map(|found| format!("cannot be scheduled: {}", found.message.clone().unwrap_or_default()));
@@ -38,7 +42,12 @@ impl PodView {
             .filter(|container| !container.ready)
             .find_map(container_trouble)
             .or(unschedulable);
-        Some(Self { name: pod.metadata.name.clone().unwrap_or_default(), ready_since, trouble })
+        Some(Self {
+            name: pod.metadata.name.clone().unwrap_or_default(),
+            ready_since: turned.filter(|_| is_ready),
+            unready_since: turned.or(made).filter(|_| !is_ready && !leaving),
+            trouble,
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use crate::lifecycle::{
     fixtures::{NOW, head, object},
 };
 
-fn spec(more: Value) -> AppDeploymentSpec {
+pub(super) fn spec(more: Value) -> AppDeploymentSpec {
     let mut spec = json!({ "image": "web:1", "replicas": 2 });
     for (key, value) in more.as_object().unwrap() {
         spec[key] = value.clone();
@@ -18,7 +18,7 @@ fn spec(more: Value) -> AppDeploymentSpec {
     serde_json::from_value(spec).unwrap()
 }
 
-fn acme() -> Membership {
+pub(super) fn acme() -> Membership {
     Membership {
         tenant: TenantName::new("acme"),
         account: "acct".into(),
@@ -30,7 +30,7 @@ fn acme() -> Membership {
 }
 
 /// The Deployment that Trueup would have applied, with the status that Kubernetes gave it.
-fn deployed(app: &Object<'_, AppDeploymentSpec>, status: Value) -> Child {
+pub(super) fn deployed(app: &Object<'_, AppDeploymentSpec>, status: Value) -> Child {
     let wanted = desired::children(app, app.spec.replicas, false, owner(app, &Observed::default())).remove(0);
     let mut body = wanted.body;
     body["metadata"]["generation"] = json!(1);
@@ -39,12 +39,12 @@ fn deployed(app: &Object<'_, AppDeploymentSpec>, status: Value) -> Child {
     Child { key: wanted.key, body, answer_to: None }
 }
 
-fn progressing(reason: &str, seconds_ago: i64) -> Value {
+pub(super) fn progressing(reason: &str, seconds_ago: i64) -> Value {
     let at = Timestamp::from_micros(NOW.as_micros() - seconds_ago * 1_000_000).to_jiff();
     json!({ "type": "Progressing", "status": "True", "reason": reason, "lastUpdateTime": at, "lastTransitionTime": at })
 }
 
-fn in_state(state: AppState, replicas: u32) -> Head {
+pub(super) fn in_state(state: AppState, replicas: u32) -> Head {
     let billed = Billable {
         replicas,
         cpu_millicores: u64::from(replicas) * 100,
@@ -54,7 +54,7 @@ fn in_state(state: AppState, replicas: u32) -> Head {
     Head { billable: billed, ..head(Kind::AppDeployment, state.as_str()) }
 }
 
-fn seen(children: Vec<Child>) -> Observed {
+pub(super) fn seen(children: Vec<Child>) -> Observed {
     Observed { member: Some(acme()), children, ..Observed::default() }
 }
 
@@ -95,6 +95,7 @@ fn a_rollout_that_fails_leaves_what_served_before_serving_and_billed() {
     seen.pods.push(PodView {
         name: "web-b".into(),
         ready_since: None,
+        unready_since: None,
         trouble: Some("container app keeps ending with exit code 1".into()),
     });
     let plan = decide(&app, &seen, Some(&in_state(AppState::Progressing, 2)), NOW);

@@ -12,11 +12,11 @@ use super::{
     deadline::{Due, due},
     has_condition, reasons,
     states::states,
-    steps,
+    steps, when,
 };
 use crate::{
     api::{Artifact, BackupRepositorySpec, BackupSpec, BackupStatus, DeletionPolicy, label},
-    domain::{Billable, Deadline, Effective, Ended, Head, Kind, Manifest, Timestamp},
+    domain::{Billable, Deadline, Ended, Head, Kind, Manifest, Timestamp},
     lifecycle::Reason,
 };
 
@@ -175,20 +175,24 @@ fn claim(
         Some(_) => None,
     };
     let Some(waiting) = waiting else {
-        let observed = Effective::observed(head.effective_at, now);
         let verdict = Verdict::in_progress("Running", "The dump is about to begin.");
         return Plan {
-            transition: Some(steps::change(BackupState::Running, reasons::BACKUP_STARTED, observed, Billable::ZERO)),
+            transition: Some(steps::change(
+                BackupState::Running,
+                reasons::BACKUP_STARTED,
+                when::decided(now),
+                Billable::ZERO,
+            )),
             status: status(backup, seen, Some(head), &verdict, now),
             ..blank
         };
     };
     let verdict = match deadline {
-        Due::Past => Verdict::stalled("RepositoryNotReady", waiting),
+        Due::Past { .. } => Verdict::stalled("RepositoryNotReady", waiting),
         _ => Verdict::in_progress("RepositoryNotReady", waiting),
     };
     Plan {
-        transition: steps::restate(head, seen.member.as_ref(), Billable::ZERO, now),
+        transition: restate(backup, seen, head, Billable::ZERO, now),
         status: status(backup, seen, Some(head), &verdict, now),
         look_again: deadline.look_again(),
         ..blank
@@ -214,32 +218,39 @@ fn run(
             ..steps::change(
                 BackupState::Completed,
                 reasons::BACKUP_SEALED,
-                steps::when(*at, head, now),
+                when::reported(*at, backup, head, now),
                 Billable { storage_bytes: manifest.size_bytes, ..Billable::ZERO },
             )
         }),
         Some(Outcome::Failed { reason, tail, at }) => Some(Transition {
             evidence: Some(tail.clone()),
-            ..steps::change(BackupState::Failed, *reason, steps::when(*at, head, now), Billable::ZERO)
+            ..steps::change(BackupState::Failed, *reason, when::reported(*at, backup, head, now), Billable::ZERO)
         }),
         Some(Outcome::Removed { at }) => Some(Transition {
             evidence: Some(
                 "the mover removed an artifact where it should have stored one; is its image of another version?"
                     .into(),
             ),
-            ..steps::change(BackupState::Failed, reasons::BACKUP_FAILED, steps::when(*at, head, now), Billable::ZERO)
-        }),
-        // The Job has a deadline of its own; this is for a cluster that does not keep it.
-        None if deadline == Due::Past => Some(Transition {
-            evidence: Some(format!("Job {name} did not end within {} s", (time + JOB_GRACE).as_secs())),
             ..steps::change(
                 BackupState::Failed,
-                reasons::BACKUP_TIMED_OUT,
-                Effective::observed(head.effective_at, now),
+                reasons::BACKUP_FAILED,
+                when::reported(*at, backup, head, now),
                 Billable::ZERO,
             )
         }),
-        None => steps::restate(head, seen.member.as_ref(), Billable::ZERO, now),
+        // The Job has a deadline of its own; ours is for a cluster that does not keep it.
+        None => match deadline {
+            Due::Past { end } => Some(Transition {
+                evidence: Some(format!("Job {name} did not end within {} s", (time + JOB_GRACE).as_secs())),
+                ..steps::change(
+                    BackupState::Failed,
+                    reasons::BACKUP_TIMED_OUT,
+                    when::passed(end, head, now),
+                    Billable::ZERO,
+                )
+            }),
+            _ => restate(backup, seen, head, Billable::ZERO, now),
+        },
     };
     let mut apply = vec![];
     let ending = seen.member.as_ref().is_some_and(|member| member.ending);
@@ -282,7 +293,7 @@ fn rest(
     };
     Plan {
         status: status(backup, seen, Some(head), &verdict, now),
-        transition: steps::restate(head, seen.member.as_ref(), head.billable, now),
+        transition: restate(backup, seen, head, head.billable, now),
         ..blank
     }
 }
@@ -305,7 +316,7 @@ fn terminate(
         }
         Some(BackupState::Terminating) => {}
         _ => {
-            let effective = steps::when(backup.deleting_since, head, now);
+            let effective = when::reported(backup.deleting_since, backup, head, now);
             let change = steps::change(BackupState::Terminating, reasons::DELETION_REQUESTED, effective, head.billable);
             return Plan { transition: Some(change), status: show(&working), ..blank };
         }
@@ -335,7 +346,8 @@ fn terminate(
     match done {
         Ok(Some((reason, at))) => {
             // What is retained is no longer billed: nothing of Trueup's points to it any more.
-            let change = steps::change(BackupState::Deleted, reason, steps::when(at, head, now), Billable::ZERO);
+            let change =
+                steps::change(BackupState::Deleted, reason, when::reported(at, backup, head, now), Billable::ZERO);
             Plan { transition: Some(change), status: show(&working), ..blank }
         }
         Err(tail) => {
@@ -359,7 +371,7 @@ fn terminate(
                 (Some(repository), None) => {
                     (working, vec![desired::removal_job(backup, owner(backup), repository, &seen.mover_image, &name)])
                 }
-                _ if deadline == Due::Past => {
+                _ if matches!(deadline, Due::Past { .. }) => {
                     (Verdict::stalled("DeletionBlocked", format!("Job {name} does not end; look at its pod")), vec![])
                 }
                 _ => (working, vec![]),
@@ -367,6 +379,17 @@ fn terminate(
             Plan { status: show(&verdict), apply, look_again: deadline.look_again(), ..blank }
         }
     }
+}
+
+/// The row for another payer. What a backup costs changes only with its state.
+fn restate(
+    backup: &Object<'_, BackupSpec>,
+    seen: &Observed,
+    head: &Head,
+    billable: Billable,
+    now: Timestamp,
+) -> Option<Transition> {
+    steps::restate(backup, head, seen.member.as_ref(), (billable, when::seen(backup, head, now)), now)
 }
 
 /// How a Job came out.
@@ -404,9 +427,11 @@ fn outcome(job: &Child, seen: &Observed) -> Option<Outcome> {
         });
     }
     let failed = condition("Failed")?;
-    let at = time(&failed["lastTransitionTime"]);
-    let reason =
-        if failed["reason"] == "DeadlineExceeded" { reasons::BACKUP_TIMED_OUT } else { reasons::BACKUP_FAILED };
+    let late = failed["reason"] == "DeadlineExceeded";
+    let reason = if late { reasons::BACKUP_TIMED_OUT } else { reasons::BACKUP_FAILED };
+    // The container fails first, then its pod, then the Job. One that was ended for being late did not fail before that.
+    let failures = [end("dump"), mover].into_iter().flatten().filter(|end| end.exit_code != 0 && !late);
+    let at = failures.filter_map(|end| end.finished_at).min().or_else(|| time(&failed["lastTransitionTime"]));
     let dump = end("dump").filter(|end| end.exit_code != 0);
     let mut tail = String::new();
     if let Some(dump) = dump {

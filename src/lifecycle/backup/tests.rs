@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    domain::Hash,
+    domain::{Effective, Hash},
     lifecycle::fixtures::{NOW, head, object},
 };
 
@@ -149,4 +149,52 @@ fn an_artifact_that_is_to_go_is_removed_before_the_stream_is_closed() {
     let gone = Observed { jobs: vec![done], ends: vec![end], ..seen() };
     let closed = decide(&backup, &gone, Some(&head), NOW).transition.unwrap();
     assert_eq!((closed.to.as_str(), closed.reason), ("Deleted", reasons::ARTIFACT_REMOVED));
+}
+
+#[test]
+fn how_a_run_ended_while_nobody_watched_is_dated_by_its_container_then_by_its_job() {
+    let ago = |seconds: i64| Timestamp::from_micros(NOW.as_micros() - seconds * 1_000_000);
+    let spec = spec("Retain");
+    let backup = Object { watched: false, ..object(&spec, "nightly", Some("acme-prod")) };
+    let (head, job) = running(&spec);
+    let began = Head { effective_at: ago(100), entered_at: ago(100), ..head };
+    let when = |kind: &str, reason: &str, ends: Vec<ContainerEnd>| {
+        let mut job = job.clone();
+        let condition =
+            serde_json::json!({ "type": kind, "status": "True", "reason": reason, "lastTransitionTime": ago(20) });
+        job.body["status"] = serde_json::json!({ "conditions": [condition] });
+        let seen = Observed { jobs: vec![job], ends, ..seen() };
+        decide(&backup, &seen, Some(&began), NOW).transition.unwrap().effective
+    };
+    let end = |container: &str, exit_code, message: String| ContainerEnd {
+        finished_at: Some(ago(25)),
+        ..ended(&job, "Complete", container, exit_code, message).1
+    };
+    let sealed = Ended::Sealed(sealed()).to_message();
+    assert_eq!(when("Complete", "", vec![end("mover", 0, sealed)]), Effective::reported(ago(25), NOW));
+    assert_eq!(when("Failed", "", vec![end("dump", 1, "no".into())]), Effective::reported(ago(25), NOW));
+    assert_eq!(when("Failed", "", vec![]), Effective::reported(ago(20), NOW));
+    let late = when("Failed", "DeadlineExceeded", vec![end("dump", 137, "killed".into())]);
+    assert_eq!(late, Effective::reported(ago(20), NOW), "it was late when the Job was judged");
+}
+
+#[test]
+fn a_run_that_nobody_ended_timed_out_when_its_time_was_over() {
+    let spec = spec("Retain");
+    let backup = Object { watched: false, ..object(&spec, "nightly", Some("acme-prod")) };
+    let (head, job) = running(&spec);
+    let allowed = Duration::from_secs(u64::try_from(spec.timeout_seconds).unwrap()) + JOB_GRACE;
+    let began = Timestamp::from_micros(NOW.as_micros() - 2 * i64::try_from(allowed.as_micros()).unwrap());
+    let head = Head { effective_at: began, entered_at: began, ..head };
+    let over = decide(&backup, &Observed { jobs: vec![job], ..seen() }, Some(&head), NOW).transition.unwrap();
+    let end = began.plus(allowed);
+    assert_eq!((over.reason, over.effective), (reasons::BACKUP_TIMED_OUT, Effective::inferred(end, end)));
+}
+
+#[test]
+fn a_claim_is_dated_by_the_row_that_makes_it() {
+    let spec = spec("Retain");
+    let backup = object(&spec, "nightly", Some("acme-prod"));
+    let claimed = decide(&backup, &seen(), Some(&head(Kind::Backup, "Pending")), NOW).transition.unwrap();
+    assert_eq!(claimed.effective, Effective::observed(NOW, NOW));
 }

@@ -1,6 +1,8 @@
 //! Tenant: from nothing to namespaces with quotas and rights, and back to nothing.
 
 mod desired;
+#[cfg(test)]
+mod unwatched;
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -10,11 +12,11 @@ use super::{
     deadline::{Due, due},
     reasons,
     states::states,
-    steps,
+    steps, when,
 };
 use crate::{
     api::{NamespaceStatus, PodSecurity, TenantSpec, TenantStatus, label},
-    domain::{Billable, Deadline, Effective, Head, Kind, Timestamp, Uid},
+    domain::{Billable, Deadline, Head, Kind, Timestamp, Uid},
     lifecycle::{ChildKind, Membership},
 };
 
@@ -109,31 +111,33 @@ fn provision(
     let complete = difference.apply.is_empty() && difference.foreign.is_empty() && difference.terminating.is_empty();
     let was_up = matches!(state, Some(TenantState::Active | TenantState::Suspended));
     let lost = difference.terminating.first();
-    let observed = Effective::observed(head.effective_at, now);
-    let step = |to: TenantState, reason| -> Option<Transition> {
-        (state != Some(to)).then(|| steps::change(to, reason, observed, Billable::ZERO))
+    let seen_now = when::seen(tenant, head, now);
+    let step = |to: TenantState, reason, effective| -> Option<Transition> {
+        (state != Some(to)).then(|| steps::change(to, reason, effective, Billable::ZERO))
     };
     // Also one that went while nobody watched.
     let missing = |key: &ObjectKey| key.namespace.is_none() && namespaces(seen).all(|child| child.key != *key);
     let vanished = difference.apply.iter().any(|wanted| missing(&wanted.key) && seen.shown.contains(&wanted.key.name));
     let transition = if was_up && (lost.is_some() || vanished) {
-        step(TenantState::Degraded, reasons::NAMESPACE_LOST)
+        step(TenantState::Degraded, reasons::NAMESPACE_LOST, when::reported(first_deletion(seen), tenant, head, now))
     } else if was_up && !difference.foreign.is_empty() {
-        step(TenantState::Degraded, reasons::NAMESPACE_TAKEN)
+        step(TenantState::Degraded, reasons::NAMESPACE_TAKEN, seen_now)
     } else if complete && tenant.spec.suspend {
-        step(TenantState::Suspended, reasons::SUSPENDED)
+        step(TenantState::Suspended, reasons::SUSPENDED, seen_now)
     } else if complete {
-        let reason = match state {
-            Some(TenantState::Suspended) => reasons::RESUMED,
-            Some(TenantState::Degraded) => reasons::RECOVERED,
-            _ => reasons::PROVISIONED,
+        let made = when::own(last_creation(seen), tenant, head, now);
+        let (reason, effective) = match state {
+            Some(TenantState::Suspended) => (reasons::RESUMED, seen_now),
+            Some(TenantState::Degraded) => (reasons::RECOVERED, made),
+            _ => (reasons::PROVISIONED, made),
         };
-        step(TenantState::Active, reason)
+        step(TenantState::Active, reason, effective)
     } else {
         None
     };
     let billed_to = membership(tenant);
-    let transition = transition.or_else(|| steps::restate(head, Some(&billed_to), Billable::ZERO, now));
+    let transition =
+        transition.or_else(|| steps::restate(tenant, head, Some(&billed_to), (Billable::ZERO, seen_now), now));
 
     let deadline = due(&TABLE, head, Duration::ZERO, now);
     let verdict = if let Some(key) = difference.foreign.first() {
@@ -146,14 +150,16 @@ fn provision(
     } else if let Some(key) = lost {
         let message = format!("{key} is being deleted by somebody else; it is made again when it is gone");
         match deadline {
-            Due::Past => Verdict::stalled(reasons::NAMESPACE_LOST.word, format!("{message}; {}", blockers(seen))),
+            Due::Past { .. } => {
+                Verdict::stalled(reasons::NAMESPACE_LOST.word, format!("{message}; {}", blockers(seen)))
+            }
             _ => Verdict::in_progress(reasons::NAMESPACE_LOST.word, message),
         }
     } else if !complete {
         let message = format!("{} objects are being made", difference.apply.len());
         match (tenant.paused, deadline) {
             (true, _) => Verdict::not_ready("Paused", "Objects are missing or differ, and Trueup may not touch them."),
-            (_, Due::Past) => Verdict::stalled(
+            (_, Due::Past { .. }) => Verdict::stalled(
                 "Provisioning",
                 format!("{message}, for too long; see Trueup's log for the API server's answers"),
             ),
@@ -212,7 +218,7 @@ fn terminate(
         return Plan { finalizer: Finalizer::Keep, status: show(&verdict), ..blank };
     }
     if state != Some(TenantState::Terminating) {
-        let effective = steps::when(tenant.deleting_since, head, now);
+        let effective = when::reported(tenant.deleting_since, tenant, head, now);
         let verdict = Verdict::in_progress("Terminating", "The tenant's namespaces are being deleted.");
         return Plan {
             finalizer: Finalizer::Keep,
@@ -230,7 +236,7 @@ fn terminate(
     let own: Vec<&Child> = namespaces(seen).filter(|child| owner.may_delete(child)).collect();
     if own.is_empty() {
         let verdict = Verdict::in_progress("Terminating", reasons::DELETED.sentence);
-        let effective = Effective::observed(head.effective_at, now);
+        let effective = when::seen(tenant, head, now);
         return Plan {
             finalizer: Finalizer::Keep,
             transition: Some(steps::change(TenantState::Deleted, reasons::DELETED, effective, Billable::ZERO)),
@@ -241,7 +247,7 @@ fn terminate(
     let deadline = due(&TABLE, head, Duration::ZERO, now);
     let waiting = blockers(seen);
     let verdict = match deadline {
-        Due::Past => Verdict::stalled("DeletionBlocked", waiting),
+        Due::Past { .. } => Verdict::stalled("DeletionBlocked", waiting),
         _ => Verdict::in_progress("Terminating", format!("Waiting for namespaces to go: {}", names(&own))),
     };
     Plan {
@@ -267,6 +273,16 @@ pub fn membership(tenant: &Object<'_, TenantSpec>) -> Membership {
 
 fn namespaces(seen: &Observed) -> impl Iterator<Item = &Child> {
     seen.children.iter().filter(|child| child.key.kind == ChildKind::Namespace)
+}
+
+/// When the first of the namespaces that are going was asked to.
+fn first_deletion(seen: &Observed) -> Option<Timestamp> {
+    namespaces(seen).filter_map(|child| child.time("deletionTimestamp")).min()
+}
+
+/// When the last of what is there was made.
+fn last_creation(seen: &Observed) -> Option<Timestamp> {
+    seen.children.iter().filter_map(|child| child.time("creationTimestamp")).max()
 }
 
 fn names(namespaces: &[&Child]) -> String {

@@ -134,14 +134,20 @@ async fn delivered(visit: &Visit, head: &Head, known: Option<&ResourceView>) -> 
     if i64::try_from(page.events.len()).ok() != Some(known.applied) {
         return Err(format!("the receiver counts {} events of {}, and has others", known.applied, named(head)));
     }
-    // What was lost for good stays with the receiver beside what a later era put in its place. In the first era, nothing is.
-    let holds = |event: &EventView| rows.iter().any(|row| row.body == event.body.as_bytes());
-    let counting = page.events.iter().filter(|event| event.era == head.era || holds(event));
+    // What was lost for good stays with the receiver, beside what a later era put in its place or before it. In the first
+    // era, nothing is.
+    let superseded =
+        |event: &EventView| rows.iter().any(|row| row.sequence <= event.sequence && era(row) > event.era.get());
+    let counting = page.events.iter().filter(|event| !superseded(event));
     let applied = counting.map(|event| (event.sequence, event.body.as_bytes()));
     if !applied.eq(rows.iter().map(|row| (row.sequence, row.body.as_slice()))) {
         return Err(format!("the receiver applied other events of {} than the ledger holds", named(head)));
     }
     Ok(())
+}
+
+fn era(row: &Row) -> i64 {
+    Event::verify(&row.body).expect("an event that verifies").data.era
 }
 
 /// Every open stream is of an object that is there and shows what the ledger says; every closed one's is gone.
@@ -153,7 +159,15 @@ async fn shown(visit: &Visit, heads: &[Head]) -> Result<(), String> {
     }
     for head in heads {
         let object = match (objects.get(&head.subject.uid), head.closed_at) {
-            (None, None) => return Err(format!("{} is gone, and its stream is open in {}", named(head), head.state)),
+            (None, None) => {
+                let rows = visit.story(&head.subject.uid).await.rows;
+                let told = rows.iter().map(|row| {
+                    let Row { sequence, epoch, to, reason, effective, recorded_at, .. } = row;
+                    format!("#{sequence} {to} {reason} in epoch {epoch} at {}, recorded at {recorded_at}", effective.at)
+                });
+                let story = told.collect::<Vec<_>>().join("; ");
+                return Err(format!("{} is gone, and its stream is open: {story}", named(head)));
+            }
             (Some(_), Some(_)) => return Err(format!("{} is there, and its stream is closed", named(head))),
             (None, Some(_)) => continue,
             (Some(object), None) => object,

@@ -1,0 +1,90 @@
+//! The limit: the same writes by hand, with nothing of Trueup in the loop.
+//!
+//! A program of a few lines that knows every number beforehand: it takes the shard's row, inserts the transitions,
+//! moves the heads, wakes one sink's lanes. It checks nothing, hashes nothing and builds no event: each body is the same
+//! ready bytes, as long as real ones. It uses the same driver, prepared statements and one transaction for a batch.
+
+mod postgres;
+mod sqlite;
+
+use sqlx::{Connection, PgConnection, SqliteConnection};
+
+use trueup::domain::{Sequence, Uid};
+
+use crate::{
+    fleet::{Stream, grow},
+    place::{Ledger, Place, SHARD},
+};
+
+/// What a hand-written program writes.
+pub struct Bare {
+    connection: Driver,
+    streams: Vec<Stream>,
+    next: usize,
+    position: i64,
+    body: Vec<u8>,
+}
+
+enum Driver {
+    Postgres(PgConnection),
+    Sqlite(SqliteConnection),
+}
+
+/// One row, with its numbers given.
+struct Line<'a> {
+    position: i64,
+    uid: &'a str,
+    sequence: i64,
+    event_id: String,
+    from: &'static str,
+    to: &'static str,
+    at: i64,
+}
+
+const HASH: &[u8] = &[7; 32];
+
+impl Bare {
+    /// On `ledger`, whose `streams` are opened first, one row each.
+    pub async fn on(ledger: &Ledger, mut streams: Vec<Stream>) -> Self {
+        grow(ledger, &mut streams, 2).await;
+        let connection = match &ledger.place {
+            Place::Postgres(url) => Driver::Postgres(PgConnection::connect(url).await.unwrap()),
+            Place::Sqlite(path) => Driver::Sqlite(sqlite::connect(path).await),
+        };
+        let shard = ledger.store.shard(SHARD).await.unwrap();
+        let (uid, last) = (Uid::new(streams[0].uid.as_str()), Sequence::new(streams[0].sequence));
+        let body = ledger.store.row(&uid, last).await.unwrap().unwrap().body;
+        Self { connection, streams, next: 0, position: shard.head.get(), body }
+    }
+
+    /// Writes the next `rows` transitions, of as many streams, in one transaction.
+    pub async fn batch(&mut self, rows: usize) {
+        if self.next + rows > self.streams.len() {
+            self.next = 0;
+        }
+        let streams = &mut self.streams[self.next..self.next + rows];
+        let mut lines: Vec<Line<'_>> = Vec::with_capacity(rows);
+        for stream in streams {
+            let (from, to) =
+                if stream.sequence % 2 == 0 { ("Degraded", "Available") } else { ("Available", "Degraded") };
+            stream.sequence += 1;
+            self.position += 1;
+            lines.push(Line {
+                position: self.position,
+                uid: &stream.uid,
+                sequence: stream.sequence,
+                event_id: format!("{}-0-{}", stream.uid, stream.sequence),
+                from,
+                to,
+                at: 1_767_225_600_000_000 + self.position,
+            });
+        }
+        match &mut self.connection {
+            Driver::Postgres(connection) if rows == 1 => postgres::alone(connection, &lines[0], &self.body).await,
+            Driver::Postgres(connection) => postgres::batch(connection, &mut lines, &self.body).await,
+            Driver::Sqlite(connection) => sqlite::batch(connection, &lines, &self.body).await,
+        }
+        .expect("bare SQL");
+        self.next += rows;
+    }
+}

@@ -1,0 +1,91 @@
+//! By hand on PostgreSQL.
+
+use sqlx::{Connection, Error, PgConnection, query};
+
+use super::{HASH, Line};
+
+fn column<'a, T>(lines: &'a [Line<'a>], of: impl Fn(&'a Line<'a>) -> T) -> Vec<T> {
+    lines.iter().map(of).collect()
+}
+
+/// One transaction of several rows: a statement for each table.
+pub async fn batch(connection: &mut PgConnection, lines: &mut [Line<'_>], body: &[u8]) -> Result<(), Error> {
+    let head = lines.last().map_or(0, |line| line.position);
+    let mut transaction = connection.begin().await?;
+    query("UPDATE shard SET head = $1, recorded_at = $2 WHERE id = 0")
+        .bind(head)
+        .bind(1_767_225_600_000_000_i64 + head)
+        .execute(&mut *transaction)
+        .await?;
+    query(
+        "INSERT INTO transition (shard, position, uid, sequence, event_id, epoch, from_state, to_state, reason, \
+         generation, tenant, effective_at, not_before, not_after, time_source, recorded_at, body, prev_hash, hash) \
+         SELECT 0, position, uid, sequence, event_id, 1, from_state, to_state, 'ReplicasChanged', 7, \
+         'acme-corporation', at, at, at, 'observed', at, $7, $8, $8 \
+         FROM UNNEST ($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $9::bigint[]) \
+         AS new (position, uid, sequence, event_id, from_state, to_state, at)",
+    )
+    .bind(column(lines, |line| line.position))
+    .bind(column(lines, |line| line.uid))
+    .bind(column(lines, |line| line.sequence))
+    .bind(column(lines, |line| line.event_id.as_str()))
+    .bind(column(lines, |line| line.from))
+    .bind(column(lines, |line| line.to))
+    .bind(body)
+    .bind(HASH)
+    .bind(column(lines, |line| line.at))
+    .execute(&mut *transaction)
+    .await?;
+    query(
+        "UPDATE resource SET state = new.state, sequence = new.sequence, hash = $4, effective_at = new.at, \
+         recorded_at = new.at, entered_at = new.at, entered = new.sequence \
+         FROM UNNEST ($1::text[], $2::text[], $3::bigint[], $5::bigint[]) AS new (uid, state, sequence, at) \
+         WHERE resource.uid = new.uid",
+    )
+    .bind(column(lines, |line| line.uid))
+    .bind(column(lines, |line| line.to))
+    .bind(column(lines, |line| line.sequence))
+    .bind(HASH)
+    .bind(column(lines, |line| line.at))
+    .execute(&mut *transaction)
+    .await?;
+    // Lanes are locked in their order, or two writers could wait for each other.
+    lines.sort_unstable_by_key(|line| line.uid);
+    query(
+        "INSERT INTO lane (destination, uid, acked, phase, due_at) \
+         SELECT 'billing', uid, 0, 1, $2 FROM UNNEST ($1::text[]) AS new (uid) \
+         ON CONFLICT (destination, uid) DO UPDATE SET phase = 1, due_at = EXCLUDED.due_at WHERE lane.phase = 0",
+    )
+    .bind(column(lines, |line| line.uid))
+    .bind(1_767_225_600_000_000_i64 + head)
+    .execute(&mut *transaction)
+    .await?;
+    transaction.commit().await
+}
+
+/// One row alone: all of it in one statement, which is its own transaction. Nothing can take fewer round trips.
+pub async fn alone(connection: &mut PgConnection, line: &Line<'_>, body: &[u8]) -> Result<(), Error> {
+    query(
+        "WITH shard AS (UPDATE shard SET head = $1, recorded_at = $7 WHERE id = 0), \
+         head AS (UPDATE resource SET state = $6, sequence = $3, hash = $9, effective_at = $7, recorded_at = $7, \
+           entered_at = $7, entered = $3 WHERE uid = $2), \
+         lane AS (INSERT INTO lane (destination, uid, acked, phase, due_at) VALUES ('billing', $2, 0, 1, $7) \
+           ON CONFLICT (destination, uid) DO UPDATE SET phase = 1, due_at = EXCLUDED.due_at WHERE lane.phase = 0) \
+         INSERT INTO transition (shard, position, uid, sequence, event_id, epoch, from_state, to_state, reason, \
+           generation, tenant, effective_at, not_before, not_after, time_source, recorded_at, body, prev_hash, hash) \
+         VALUES (0, $1, $2, $3, $4, 1, $5, $6, 'ReplicasChanged', 7, 'acme-corporation', $7, $7, $7, 'observed', $7, \
+           $8, $9, $9)",
+    )
+    .bind(line.position)
+    .bind(line.uid)
+    .bind(line.sequence)
+    .bind(line.event_id.as_str())
+    .bind(line.from)
+    .bind(line.to)
+    .bind(line.at)
+    .bind(body)
+    .bind(HASH)
+    .execute(connection)
+    .await
+    .map(drop)
+}

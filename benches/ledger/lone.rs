@@ -1,0 +1,56 @@
+//! One append at a time, in turn with one transaction of bare SQL.
+
+use trueup::ledger::{Appender, AppenderLimits, Outcome};
+
+use std::sync::Arc;
+
+use crate::{
+    bare::Bare,
+    fleet::{grow, streams},
+    place::{Lab, SHARD},
+    plan::Plan,
+    report::Report,
+    timing::{Spans, timed},
+};
+
+const STREAMS: usize = 2_000;
+const PAIRS: usize = 600;
+
+pub async fn run(plan: &Plan, lab: &Lab, report: &mut Report) {
+    for kind in &plan.kinds {
+        let (ours, theirs) = (lab.ledger(*kind).await, lab.ledger(*kind).await);
+        let mut fleet = streams(STREAMS);
+        let mut bare = Bare::on(&theirs, fleet.clone()).await;
+        grow(&ours, &mut fleet, 2).await;
+        for ledger in [&ours, &theirs] {
+            ledger.acknowledge_everything().await;
+        }
+        let (appender, task) = Appender::start(
+            Arc::clone(&ours.store),
+            SHARD,
+            ours.epoch,
+            Arc::clone(&ours.clock),
+            AppenderLimits::default(),
+        );
+        let (mut mine, mut limit) = (Spans::default(), Spans::default());
+        for (n, stream) in fleet.iter_mut().take(plan.scale(PAIRS) + 20).enumerate() {
+            let draft = stream.next(ours.clock.now());
+            let (append, outcome) = timed(appender.append(draft)).await;
+            assert!(matches!(outcome, Ok(Outcome::Appended(_))), "{outcome:?}");
+            let (write, ()) = timed(bare.batch(1)).await;
+            // The first ones prepare their statements.
+            if n >= 20 {
+                mine.push(append);
+                limit.push(write);
+            }
+        }
+        drop(appender);
+        task.await.unwrap();
+        let name = format!("append.lone.{}", kind.name());
+        report.put(format!("{name}.p50"), mine.median(), "ms");
+        report.put(format!("{name}.p99"), mine.quantile(0.99), "ms");
+        report.put(format!("{name}.bare.p50"), limit.median(), "ms");
+        report.put(format!("{name}.bare.p99"), limit.quantile(0.99), "ms");
+        report.put(format!("{name}.ratio"), mine.median() / limit.median(), "x of bare");
+    }
+}
