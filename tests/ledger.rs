@@ -11,6 +11,8 @@ mod append;
 mod appender;
 #[path = "ledger/backup.rs"]
 mod backup;
+#[path = "ledger/comparisons.rs"]
+mod comparisons;
 #[path = "ledger/deliver.rs"]
 mod deliver;
 #[path = "ledger/histories.rs"]

@@ -10,7 +10,7 @@ use kube::{
 use super::CustomKind;
 use crate::{
     api::{Condition, LedgerRef},
-    domain::{Kind, Labels, Sequence, State, TenantName, Timestamp, Uid},
+    domain::{Era, Kind, Labels, Sequence, State, TenantName, Timestamp, Uid},
     ledger::comparisons::{Shown, ShownPlace},
     lifecycle::FINALIZER,
 };
@@ -91,6 +91,10 @@ fn listed(kind: Kind, object: &DynamicObject) -> Listed {
         let place = conditions.iter().position(|condition| condition.type_ == wanted)?;
         Some(conditions.swap_remove(place))
     };
+    let (ready, stalled) = (condition("Ready"), condition("Stalled"));
+    let stands = stalled.as_ref().filter(|condition| condition.status == "True");
+    let paused = ready.as_ref().filter(|condition| condition.reason == "Paused");
+    let waits_for = stands.or(paused).map(|condition| format!("{}: {}", condition.reason, condition.message));
     Listed {
         shown: Shown {
             uid: Uid::new(object.uid().unwrap_or_default()),
@@ -101,14 +105,18 @@ fn listed(kind: Kind, object: &DynamicObject) -> Listed {
             state: status["state"].as_str().map(State::named),
             ledger: place.map(|place| ShownPlace {
                 uid: Uid::new(place.uid),
+                era: Era::new(place.era),
                 sequence: Sequence::new(place.sequence),
                 hash: place.hash,
             }),
+            generation: object.metadata.generation,
+            observed: status["observedGeneration"].as_i64(),
+            waits_for,
         },
         deleting: object.metadata.deletion_timestamp.is_some(),
         created: object.creation_timestamp().map(|time| time.0.into()),
-        ready: condition("Ready"),
-        stalled: condition("Stalled"),
+        ready,
+        stalled,
         desired: spec["replicas"].as_i64(),
         pods: status["replicas"].as_i64(),
         available: status["availableReplicas"].as_i64(),

@@ -9,7 +9,7 @@ use super::{
     invariants::{Findings, Invariant, Place, Violation},
     types::{Head, LaneState, LaneView, Row},
 };
-use crate::domain::{Era, Hash, Kind, Sequence, State, Uid};
+use crate::domain::{Deadline, Era, Event, Hash, Kind, Sequence, Snapshot, State, Tables, Timestamp, Uid};
 
 /// An object as the cluster shows it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -28,6 +28,12 @@ pub struct Shown {
     pub state: Option<State>,
     /// Where the ledger stands, by its status.
     pub ledger: Option<ShownPlace>,
+    /// The generation of what is asked for.
+    pub generation: Option<i64>,
+    /// The generation that its status speaks of.
+    pub observed: Option<i64>,
+    /// What it says that it waits for, if it says that it is stalled or paused.
+    pub waits_for: Option<String>,
 }
 
 /// A place in the ledger that a status names.
@@ -35,6 +41,8 @@ pub struct Shown {
 pub struct ShownPlace {
     /// The stream.
     pub uid: Uid,
+    /// The ledger's life.
+    pub era: Era,
     /// The place in it.
     pub sequence: Sequence,
     /// The hash there, in hexadecimal digits.
@@ -65,6 +73,8 @@ pub struct Told {
 /// What the ledger says at the place that somebody names: its newest row, or an older one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Known<'a> {
+    /// The ledger's life.
+    pub era: Era,
     /// The stream's head, read after what it is compared with. `None`: there is no such stream.
     pub head: Option<&'a Head>,
     /// The row at the place that is named, where that is not the head.
@@ -72,6 +82,11 @@ pub struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
+    /// Whether the life `era` of the ledger has ended, and the place `sequence` with it: what was told of that was given up.
+    fn gave_up(self, era: Era, sequence: Sequence) -> bool {
+        era < self.era && self.head.is_none_or(|head| head.era > era || sequence > head.sequence)
+    }
+
     /// The hash and the state at `sequence`.
     fn at(self, sequence: Sequence) -> Option<(Hash, &'a State)> {
         let newest = self.head.filter(|head| head.sequence == sequence).map(|head| (head.hash, &head.state));
@@ -93,6 +108,10 @@ pub fn status(shown: &Shown, known: Known<'_>, into: &mut Vec<Violation>) {
     findings.require(leads, place.uid == shown.uid, || {
         (format!("a status that speaks of uid {}", place.uid), format!("of its own, {}", shown.uid))
     });
+    lives(place.era, "the status", known, &mut findings);
+    if known.gave_up(place.era, place.sequence) {
+        return;
+    }
     let said = format!("status at sequence {}", place.sequence);
     if let Some((hash, state)) = follows(leads, &said, place.sequence, known, &mut findings) {
         findings.require(leads, place.hash == hash.to_string(), || {
@@ -108,13 +127,46 @@ pub fn status(shown: &Shown, known: Known<'_>, into: &mut Vec<Violation>) {
 /// Whether a status has come as far as the ledger had. Holds in the end.
 pub fn status_reached(shown: &Shown, goal: &Head, into: &mut Vec<Violation>) {
     let mut findings = Findings { place: Place::Stream(shown.uid.clone(), goal.sequence), into };
-    let reached = shown.ledger.as_ref().map_or(Sequence::new(0), |place| place.sequence);
-    findings.require(Invariant::StatusNeverLeads, reached >= goal.sequence, || {
-        let found = match reached.get() {
-            0 => "a status that says nothing of the ledger".to_owned(),
-            _ => format!("status still at sequence {reached}"),
+    let reached = shown.ledger.as_ref().map(|place| (place.era, place.sequence));
+    findings.require(Invariant::StatusNeverLeads, reached >= Some((goal.era, goal.sequence)), || {
+        let found = match reached {
+            None => "a status that says nothing of the ledger".to_owned(),
+            Some((era, sequence)) if era < goal.era => format!("status still in era {era}, at sequence {sequence}"),
+            Some((_, sequence)) => format!("status still at sequence {sequence}"),
         };
         (found, format!("sequence {}, state {}", goal.sequence, goal.state))
+    });
+}
+
+/// Whether what is asked for now has been looked at. Holds in the end.
+pub fn looked_at(shown: &Shown, goal: &Head, into: &mut Vec<Violation>) {
+    let mut findings = Findings { place: Place::Stream(shown.uid.clone(), goal.sequence), into };
+    findings.require(Invariant::Complete, shown.observed == shown.generation, || {
+        let said =
+            |generation: Option<i64>| generation.map_or("no generation".to_owned(), |n| format!("generation {n}"));
+        (format!("a status of {}", said(shown.observed)), format!("{}, which is asked for now", said(shown.generation)))
+    });
+}
+
+/// Whether a resource that is past its state's deadline says what it waits for. Holds in the end.
+///
+/// Deadlines that are in the spec end in another state, not in a condition.
+pub fn says_what_it_waits_for(tables: Tables, shown: &Shown, goal: &Head, now: Timestamp, into: &mut Vec<Violation>) {
+    let row = tables.of(goal.subject.kind).row(&goal.state);
+    let Some(Deadline::After(allowed)) = row.map(|row| row.deadline) else { return };
+    let mut findings = Findings { place: Place::Stream(shown.uid.clone(), goal.sequence), into };
+    let due = goal.entered_at.plus(allowed);
+    findings.require(Invariant::NothingWaitsForEver, now < due || shown.waits_for.is_some(), || {
+        let found = format!("state {} since {}, without a word on what it waits for", goal.state, goal.entered_at);
+        (found, format!("the condition Stalled since {due}, with its reason"))
+    });
+}
+
+/// Whether `era`, of which `who` speaks, is a life that the ledger has come to.
+fn lives(era: Era, who: &str, known: Known<'_>, findings: &mut Findings<'_>) {
+    findings.require(Invariant::NeverBackwards, era <= known.era, || {
+        let expected = format!("at most era {}: the ledger lost rows, see `trueup ledger recover`", known.era);
+        (format!("era {era}, of which {who} speaks"), expected)
     });
 }
 
@@ -151,6 +203,10 @@ pub fn closed(head: &Head, shown: Option<&Shown>, into: &mut Vec<Violation>) {
 pub fn told(told: &Told, known: Known<'_>, stated: Known<'_>, voided: i64, into: &mut Vec<Violation>) {
     let delivered = Invariant::Delivered;
     let mut findings = Findings { place: Place::Stream(told.uid.clone(), told.sequence), into };
+    lives(told.era, "the receiver", known, &mut findings);
+    if known.gave_up(told.era, told.sequence) {
+        return;
+    }
     let said = format!("sequence {} at the receiver", told.sequence);
     if let Some((hash, _)) = follows(delivered, &said, told.sequence, known, &mut findings) {
         findings.require(delivered, told.hash == hash, || {
@@ -167,22 +223,65 @@ pub fn told(told: &Told, known: Known<'_>, stated: Known<'_>, voided: i64, into:
     findings.require(delivered, unstated <= voided, || {
         (format!("{unstated} events taken for voids at the receiver"), format!("at most {voided}, as in the ledger"))
     });
+    let begun = told.sequence.get() - told.skipped;
     // Where rows were lost, those of the era that ended were applied besides.
-    let once = told.era > Era::new(0) || told.applied + told.skipped == told.sequence.get();
+    let once = told.applied == begun || (told.era > Era::new(0) && told.applied > begun);
     findings.require(delivered, once, || {
-        let begun = told.sequence.get() - told.skipped;
         (format!("{} events applied at the receiver", told.applied), format!("{begun}, each once"))
     });
+}
+
+/// An event that a receiver applied.
+#[derive(Clone, Copy, Debug)]
+pub struct Applied<'a> {
+    /// Its place.
+    pub sequence: Sequence,
+    /// Its era.
+    pub era: Era,
+    /// Its bytes.
+    pub body: &'a [u8],
+}
+
+/// Whether `event` is what the ledger sends at its place, byte for byte: `row`, its snapshot or one of its `voids`; and
+/// whether it came in its turn, behind the event at `previous`. Holds at every moment.
+///
+/// Answers the place behind which the next one has its turn.
+pub fn applied(
+    event: Applied<'_>,
+    previous: Option<Sequence>,
+    row: &Row,
+    voids: &[Vec<u8>],
+    into: &mut Vec<Violation>,
+) -> Option<Sequence> {
+    let sent = Event::verify(&row.body).ok();
+    if sent.as_ref().is_some_and(|sent| Era::new(sent.data.era) > event.era) {
+        // It was given up when a later life of the ledger began before it.
+        return previous;
+    }
+    let snapshot = sent.and_then(|sent| Snapshot::of(sent).ok()?.body().ok());
+    let begins = snapshot.is_some_and(|snapshot| snapshot == event.body);
+    let mut findings = Findings { place: Place::Stream(row.uid.clone(), event.sequence), into };
+    let genuine = begins || event.body == row.body || voids.iter().any(|void| void == event.body);
+    findings.require(Invariant::Delivered, genuine, || {
+        let expected = "the bytes that the ledger has there, or their void or snapshot".to_owned();
+        ("another event at the receiver".to_owned(), expected)
+    });
+    let turn = previous.map_or(Sequence::FIRST, |previous| previous.next());
+    findings.require(Invariant::Delivered, event.sequence == turn || (begins && event.sequence > turn), || {
+        (format!("sequence {} applied at the receiver", event.sequence), format!("{turn}, whose turn it was"))
+    });
+    Some(event.sequence)
 }
 
 /// Whether a receiver has come as far as the ledger had. Holds in the end, unless a lane is parked.
 pub fn told_reached(told: Option<&Told>, goal: &Head, parked: Option<&LaneView>, into: &mut Vec<Violation>) {
     let mut findings = Findings { place: Place::Stream(goal.subject.uid.clone(), goal.sequence), into };
-    let reached = told.map_or(Sequence::new(0), |told| told.sequence);
-    findings.require(Invariant::Delivered, reached >= goal.sequence, || {
-        let mut found = match reached.get() {
-            0 => "nothing at the receiver".to_owned(),
-            _ => format!("sequence {reached} at the receiver"),
+    let reached = told.map(|told| (told.era, told.sequence));
+    findings.require(Invariant::Delivered, reached >= Some((goal.era, goal.sequence)), || {
+        let mut found = match reached {
+            None => "nothing at the receiver".to_owned(),
+            Some((era, sequence)) if era < goal.era => format!("sequence {sequence} of era {era} at the receiver"),
+            Some((_, sequence)) => format!("sequence {sequence} at the receiver"),
         };
         if let Some(lane) = parked.filter(|lane| lane.state == LaneState::Parked) {
             let reason = lane.park_reason.as_deref().unwrap_or("for no reason");

@@ -36,6 +36,12 @@ pub enum Invariant {
     StatusNeverLeads,
     /// A receiver applied every row once, or its void, in order, and knows nothing else.
     Delivered,
+    /// What is asked for now has been looked at.
+    Complete,
+    /// A resource that is past its state's deadline says what it waits for.
+    NothingWaitsForEver,
+    /// Nobody was shown or told of a life of the ledger that it has not come to.
+    NeverBackwards,
 }
 
 impl Invariant {
@@ -53,6 +59,9 @@ impl Invariant {
             Self::Destinations => "destinations",
             Self::StatusNeverLeads => "status-never-leads",
             Self::Delivered => "delivered",
+            Self::Complete => "complete",
+            Self::NothingWaitsForEver => "nothing-waits-for-ever",
+            Self::NeverBackwards => "never-backwards",
         }
     }
 }

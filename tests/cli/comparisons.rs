@@ -6,15 +6,15 @@ use axum::{Json, Router, extract::State, http::Uri};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use trueup::{
-    domain::Sequence,
-    ledger::{Head, SqliteStore, Store as _},
+    domain::{Effective, Kind, Sequence, Shard},
+    ledger::{Head, Row, RowQuery, SqliteStore, Store as _},
     lifecycle::TABLES,
 };
 
-use super::rig::{Answer, Rig, WEB, run, settle_everything};
+use super::rig::{Answer, Rig, WEB, at, draft, run, settle_everything, subject};
 
 /// Answers GET requests by their path.
-type Answers = Arc<Mutex<Vec<(&'static str, Value)>>>;
+type Answers = Arc<Mutex<Vec<(String, Value)>>>;
 
 async fn answer(State(answers): State<Answers>, uri: Uri) -> Json<Value> {
     let answers = answers.lock().unwrap();
@@ -31,7 +31,10 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let rig = Rig::new();
+        Self::around(Rig::new())
+    }
+
+    fn around(rig: Rig) -> Self {
         let heads = run(async {
             let store = SqliteStore::new(&rig.ledger(), TABLES).unwrap();
             settle_everything(&store).await;
@@ -62,7 +65,25 @@ impl World {
             ("/apis/trueup.dev/v1alpha1/backups", objects("Backup")),
             ("/resources", json!({"resources": told, "next": null})),
         ];
+        let answers = answers.into_iter().map(|(path, answer)| (path.to_owned(), answer)).collect();
         Self { rig, heads, answers: Arc::new(Mutex::new(answers)) }
+    }
+
+    /// The receiver shows each event that it applied, too.
+    fn with_events(self) -> Self {
+        let events = run(async {
+            let store = SqliteStore::new(&self.rig.ledger(), TABLES).unwrap();
+            let mut events = vec![];
+            for head in &self.heads {
+                let uid = &head.subject.uid;
+                let rows = store.rows(&RowQuery { uid: Some(uid.clone()), ..RowQuery::default() }).await.unwrap();
+                let shown: Vec<Value> = rows.iter().map(event).collect();
+                events.push((format!("/resources/{uid}/events"), json!({ "events": shown })));
+            }
+            events
+        });
+        self.answers.lock().unwrap().extend(events);
+        self
     }
 
     /// Changes what is answered at `path`.
@@ -87,6 +108,10 @@ impl World {
     }
 
     fn audit(&self, wait: &str) -> Answer {
+        self.audit_with(wait, &[])
+    }
+
+    fn audit_with(&self, wait: &str, more: &[&'static str]) -> Answer {
         run(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let url = format!("http://{}", listener.local_addr().unwrap());
@@ -94,7 +119,8 @@ impl World {
             tokio::spawn(async move { axum::serve(listener, router).await });
             let kubeconfig = self.rig.kubeconfig(&url);
             let (ledger, folder) = (self.rig.url(), self.rig.folder.path().to_owned());
-            let args = ["audit", "--kubeconfig", &kubeconfig, "--receiver", &url, "--wait", wait].map(str::to_owned);
+            let args = ["audit", "--kubeconfig", &kubeconfig, "--receiver", &url, "--wait", wait];
+            let args: Vec<String> = args.iter().chain(more).map(ToString::to_string).collect();
             let audit = move || {
                 std::process::Command::new(env!("CARGO_BIN_EXE_trueup"))
                     .args(args)
@@ -118,6 +144,13 @@ impl World {
             assert!(words.iter().all(|word| answer.out.contains(word)), "no {words:?} in {}", answer.out);
         }
     }
+}
+
+fn event(row: &Row) -> Value {
+    json!({
+        "sequence": row.sequence, "era": 0, "eventId": row.event_id, "hash": row.hash,
+        "appliedAt": row.recorded_at, "shadow": false, "body": String::from_utf8(row.body.clone()).unwrap(),
+    })
 }
 
 fn object(head: &Head) -> Value {
@@ -246,6 +279,88 @@ fn a_receiver_that_missed_doubled_or_invented_something_is_found() {
     forged.violates(&[&["sequence 5 at the receiver with hash 0000", "as in the ledger"]]);
     let astray = World::new().receiver(|told| of(told, WEB)["state"] = json!("Available"));
     astray.violates(&[&["sequence 5 at the receiver with state Available", "state Failed"]]);
+}
+
+#[test]
+fn a_life_of_the_ledger_that_it_has_not_come_to_is_found() {
+    let world = World::new().apps(|apps| of(apps, WEB)["status"]["ledger"]["era"] = json!(3));
+    world.violates(&[&["never-backwards", "era 3, of which the status speaks", "at most era 0", "ledger recover"]]);
+    let world = World::new().receiver(|told| of(told, WEB)["era"] = json!(1));
+    world.violates(&[&["never-backwards", "era 1, of which the receiver speaks"]]);
+}
+
+#[test]
+fn a_spec_that_nobody_has_looked_at_is_found() {
+    let world = World::new().apps(|apps| {
+        of(apps, WEB)["metadata"]["generation"] = json!(2);
+        of(apps, WEB)["status"]["observedGeneration"] = json!(1);
+    });
+    world.violates(&[&[
+        "complete  AppDeployment acme-prod/web",
+        "a status of generation 1",
+        "generation 2, which is asked for now",
+    ]]);
+}
+
+#[test]
+fn what_waits_past_its_deadline_without_a_word_is_found() {
+    let slow = || {
+        let rig = Rig::new();
+        run(async {
+            let store = SqliteStore::new(&rig.ledger(), TABLES).unwrap();
+            let epoch = store.take_over(Shard::default(), "test").await.unwrap();
+            let long_ago = at("2020-01-01T00:00:00Z");
+            let subject = subject("uid-slow", Kind::AppDeployment, Some("acme-prod"), "slow");
+            let draft = draft(&subject, 0, "Pending", "Created", Effective::reported(long_ago, long_ago));
+            store.append(Shard::default(), epoch, long_ago, &[draft]).await.unwrap();
+        });
+        World::around(rig)
+    };
+    let silent = slow().audit("0");
+    assert_eq!(silent.code, 1, "{silent:?}");
+    assert!(silent.last_line().starts_with("audit: 1 violations (4 resources"), "{silent:?}");
+    for word in ["nothing-waits-for-ever  AppDeployment acme-prod/slow", "state Pending since 2020-", "Stalled since"] {
+        assert!(silent.out.contains(word), "no '{word}' in {silent:?}");
+    }
+    let says = |kind: &str, status: &str, reason: &str| {
+        let condition = json!({"type": kind, "status": status, "reason": reason, "message": "Quota is used up.",
+            "lastTransitionTime": "2020-01-01T00:00:00Z", "observedGeneration": 1});
+        slow().apps(|apps| of(apps, "uid-slow")["status"]["conditions"] = json!([condition])).audit("0").code
+    };
+    assert_eq!(says("Stalled", "True", "Pending"), 0);
+    assert_eq!(says("Ready", "False", "Paused"), 0, "whoever paused it knows");
+    assert_eq!(says("Stalled", "False", "Pending"), 1);
+}
+
+#[test]
+fn every_event_that_a_receiver_applied_is_compared_byte_for_byte() {
+    const DEEP: &[&str] = &["--every-event"];
+    let good = World::new().with_events().audit_with("60", DEEP);
+    assert_eq!((good.code, good.out.lines().count()), (0, 1), "{good:?}");
+
+    let events = format!("/resources/{WEB}/events");
+    let finds = |change: fn(&mut Vec<Value>), words: &[&str]| {
+        let world = World::new().with_events();
+        let world = world.change(&events, |answer| change(answer["events"].as_array_mut().unwrap()));
+        let answer = world.audit_with("0", DEEP);
+        assert_eq!(answer.code, 1, "{answer:?}");
+        for word in words {
+            assert!(answer.out.contains(word), "no '{word}' in {answer:?}");
+        }
+        assert_eq!(world.audit("0").code, 0, "its last event says nothing of it");
+    };
+    let altered: fn(&mut Vec<Value>) = |events| {
+        let body = events[1]["body"].as_str().unwrap().replace("acct-1", "acct-2");
+        events[1]["body"] = json!(body);
+    };
+    finds(
+        altered,
+        &["delivered  AppDeployment acme-prod/web  sequence 2", "another event at the receiver", "audit: 1 "],
+    );
+    let missed: fn(&mut Vec<Value>) = |events| drop(events.remove(1));
+    finds(missed, &["sequence 3 applied at the receiver", "expected  2, whose turn it was", "audit: 1 "]);
+    let nobody = World::new().rig.trueup(&["audit", "--ledger-only", "--every-event"]);
+    assert_eq!(nobody.code, 2, "{nobody:?}");
 }
 
 #[test]

@@ -14,12 +14,13 @@ use kube::Client;
 use crate::{
     cli::{Failure, ask_receiver::AskReceiver, describe},
     cluster::{self, Freshness},
-    domain::{Clock, DestinationId, Sequence, Uid},
+    domain::{Clock, DestinationId, Era, Sequence, Uid},
     ledger::{
         Head, LaneState, LaneView, Store, StoreError, Voided,
         comparisons::{self, Known, Shown, Told},
         invariants::Violation,
     },
+    lifecycle::TABLES,
 };
 
 /// How many heads or lanes are asked for at once.
@@ -62,6 +63,8 @@ pub struct Comparison<'a> {
     others: Others,
     clock: Arc<dyn Clock>,
     wait: Duration,
+    /// The ledger's life.
+    era: Era,
     /// The heads of all streams when it began.
     goals: BTreeMap<Uid, Head>,
     compared: Compared,
@@ -71,8 +74,8 @@ pub struct Comparison<'a> {
 type Waiting = BTreeMap<Uid, Vec<Violation>>;
 
 impl<'a> Comparison<'a> {
-    pub fn new(store: &'a dyn Store, others: Others, clock: Arc<dyn Clock>, wait: Duration) -> Self {
-        Self { store, others, clock, wait, goals: BTreeMap::new(), compared: Compared::default() }
+    pub fn new(store: &'a dyn Store, others: Others, clock: Arc<dyn Clock>, wait: Duration, era: Era) -> Self {
+        Self { store, others, clock, wait, era, goals: BTreeMap::new(), compared: Compared::default() }
     }
 
     /// Asks until everything has arrived or patience ends.
@@ -134,6 +137,9 @@ impl<'a> Comparison<'a> {
             match (goal, object) {
                 (Some(goal), Some(object)) if goal.closed_at.is_none() => {
                     comparisons::status_reached(object, &goal, &mut not_yet);
+                    comparisons::looked_at(object, &goal, &mut not_yet);
+                    let now = self.clock.now();
+                    comparisons::says_what_it_waits_for(TABLES, object, &goal, now, &mut not_yet);
                 }
                 (Some(goal), None) if goal.closed_at.is_none() => {
                     if let Some(head) = self.store.head(&uid).await? {
@@ -182,7 +188,7 @@ impl<'a> Comparison<'a> {
         let voids = self.voids().await?;
         for (uid, told) in told.iter().filter(|(uid, _)| asked(uid)) {
             let row = self.store.row(uid, told.stated).await?;
-            let stated = Known { head: None, row: row.as_ref() };
+            let stated = Known { row: row.as_ref(), ..Known::default() };
             let behind = |places: &BTreeSet<Sequence>| places.range(told.stated.next()..=told.sequence).count();
             let voided = voids.get(uid).map_or(0, |places| i64::try_from(behind(places)).unwrap_or(i64::MAX));
             self.at(uid, Some(told.sequence), |known, found| comparisons::told(told, known, stated, voided, found))
@@ -218,7 +224,7 @@ impl<'a> Comparison<'a> {
         let is_older = head.as_ref().is_some_and(|head| head.sequence > sequence) && sequence >= Sequence::FIRST;
         let row = if is_older { self.store.row(uid, sequence).await? } else { None };
         let mut found = vec![];
-        judge(Known { head: head.as_ref(), row: row.as_ref() }, &mut found);
+        judge(Known { era: self.era, head: head.as_ref(), row: row.as_ref() }, &mut found);
         // What is wrong for ever is found again by each look.
         found.retain(|violation| !self.compared.violations.contains(violation));
         self.compared.violations.extend(found);

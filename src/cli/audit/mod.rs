@@ -1,6 +1,7 @@
 //! `trueup audit`: whether everything that Trueup promises holds, here and now.
 
 mod compare;
+mod events;
 mod report;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -21,7 +22,7 @@ use crate::{
     },
     lifecycle::TABLES,
 };
-use compare::{Comparison, Others};
+use compare::{Comparison, Interrupted, Others};
 
 /// Check every invariant: the ledger by itself, and against the cluster and a receiver.
 ///
@@ -40,6 +41,9 @@ pub struct Args {
     /// Check a reference receiver too: its address, such as http://127.0.0.1:8090.
     #[arg(long, env = "TRUEUP_RECEIVER", value_name = "URL")]
     receiver: Option<String>,
+    /// Compare each event that the receiver applied with what the ledger sends there, byte for byte.
+    #[arg(long, requires = "receiver")]
+    every_event: bool,
     /// How long to wait for what is under way, in seconds.
     #[arg(long, default_value = "10", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=3600))]
     wait: u64,
@@ -57,18 +61,26 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     };
     let client = if args.ledger_only { None } else { Some(connect(&args, &installation).await?) };
     let clock = Arc::new(SystemClock::default());
-    let others = Others { client, receiver };
-    let compared = Comparison::new(&*store, others, clock, Duration::from_secs(args.wait)).run().await;
-    let compared = match compared {
-        Ok(compared) => compared,
-        Err(compare::Interrupted::Ledger(error)) => return damaged(&error, args.output),
-        Err(compare::Interrupted::Other(failure)) => return Err(failure),
+    let others = Others { client, receiver: receiver.clone() };
+    let compared =
+        Comparison::new(&*store, others, clock, Duration::from_secs(args.wait), installation.era).run().await;
+    let applied = match receiver.filter(|_| args.every_event) {
+        Some(receiver) => events::compare(&*store, &receiver).await,
+        None => Ok(vec![]),
+    };
+    let (compared, applied) = match (compared, applied) {
+        (Ok(compared), Ok(applied)) => (compared, applied),
+        (Err(Interrupted::Ledger(error)), _) | (_, Err(Interrupted::Ledger(error))) => {
+            return damaged(&error, args.output);
+        }
+        (Err(Interrupted::Other(failure)), _) | (_, Err(Interrupted::Other(failure))) => return Err(failure),
     };
     let mut found = match ledger::audit(&*store, TABLES).await {
         Ok(found) => found,
         Err(error) => return damaged(&error, args.output),
     };
     found.add(compared.violations);
+    found.add(applied);
     let names = report::Names::look_up(&*store, &found, compared.names).await;
     report::tell(&found, &names, &compared.notes, args.output)
 }

@@ -119,9 +119,13 @@ impl Actor {
                 state: Some(State::of(self.state)),
                 ledger: Some(ShownPlace {
                     uid: self.uid(),
+                    era: Era::new(0),
                     sequence: Sequence::new(self.sequence),
                     hash: hash(self.sequence).to_string(),
                 }),
+                generation: Some(1),
+                observed: Some(1),
+                waits_for: None,
             },
             deleting: false,
             created: Some(at(0)),
