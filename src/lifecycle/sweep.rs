@@ -14,8 +14,10 @@ pub struct Swept {
     pub same_cluster: bool,
     /// Open streams in all.
     pub open: u64,
-    /// Open streams whose objects are in no cache.
+    /// Open streams whose objects are in no cache, as far as they were asked for.
     pub missing: Vec<Missing>,
+    /// Whether that is all of them. Whoever has found more gone than may be closed asks no further.
+    pub asked_all: bool,
 }
 
 /// An open stream whose object is in no cache.
@@ -69,7 +71,8 @@ pub fn decide(tables: Tables, swept: &Swept, said: Option<u64>, now: Timestamp) 
     let gone: Vec<&Head> =
         swept.missing.iter().filter(|missing| is_gone(missing)).map(|missing| &missing.head).collect();
     let (count, limit) = (u64::try_from(gone.len()).unwrap_or(u64::MAX), said.unwrap_or_else(|| limit(swept.open)));
-    if count > limit {
+    // If not all were asked for, too many were gone at that time, whatever was learned since of those that were.
+    if count > limit || !swept.asked_all {
         return Verdict::Held { gone: count, limit };
     }
     let closing = |head: &Head| (head.clone(), close(tables.of(head.subject.kind), head, now));
@@ -132,10 +135,12 @@ mod tests {
 
     fn swept() -> impl Strategy<Value = Swept> {
         let missing = (0..40_usize).prop_flat_map(|count| (0..count).map(missing).collect::<Vec<_>>());
-        (any::<bool>(), 0..3_000_u64, missing).prop_map(|(same_cluster, others, missing)| Swept {
+        let whole = prop_oneof![9 => Just(true), 1 => Just(false)];
+        (any::<bool>(), 0..3_000_u64, missing, whole).prop_map(|(same_cluster, others, missing, asked_all)| Swept {
             same_cluster,
             open: others + u64::try_from(missing.len()).unwrap(),
             missing,
+            asked_all,
         })
     }
 
@@ -148,10 +153,11 @@ mod tests {
             match verdict {
                 Verdict::OtherCluster => prop_assert!(!swept.same_cluster),
                 Verdict::Held { gone: said, limit } => {
-                    prop_assert!(swept.same_cluster && said == gone && gone > limit && limit == at_most(swept.open));
+                    prop_assert!(swept.same_cluster && said == gone && limit == at_most(swept.open));
+                    prop_assert!(gone > limit || !swept.asked_all);
                 }
                 Verdict::Close(closing) => {
-                    prop_assert!(swept.same_cluster && gone <= at_most(swept.open));
+                    prop_assert!(swept.same_cluster && swept.asked_all && gone <= at_most(swept.open));
                     prop_assert_eq!(closing.len() as u64, gone);
                     for (head, rows) in closing {
                         let missing = swept.missing.iter().find(|missing| missing.head == head).unwrap();
@@ -197,9 +203,11 @@ mod tests {
                 answer: Answer::Nothing,
             })
             .collect();
-        let swept = Swept { same_cluster: true, open: 30, missing };
+        let swept = Swept { same_cluster: true, open: 30, missing, asked_all: true };
         assert_eq!(decide(TABLES, &swept, None, NOW), Verdict::Held { gone: 30, limit: 10 });
         assert!(matches!(decide(TABLES, &swept, Some(30), NOW), Verdict::Close(all) if all.len() == 30));
+        let cut_short = Swept { missing: swept.missing[..5].to_vec(), asked_all: false, ..swept.clone() };
+        assert_eq!(decide(TABLES, &cut_short, None, NOW), Verdict::Held { gone: 5, limit: 10 }, "not even a few");
         let elsewhere = Swept { same_cluster: false, ..swept };
         assert_eq!(decide(TABLES, &elsewhere, Some(30), NOW), Verdict::OtherCluster);
     }

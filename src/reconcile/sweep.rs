@@ -67,15 +67,18 @@ impl Sweeper {
         let missing_before = cluster::missing_crds(client).await.map_err(|error| unreadable(&error))?;
         let live: HashSet<Uid> = self.live();
         let (open, gone) = self.open_streams(&live).await?;
+        let is_missing = |missing: &[String], kind: Kind| missing.contains(&CustomKind::of(kind).crd_name());
+        // Of a kind that is not served, every object seems to be gone.
+        let gone: Vec<Head> = gone.into_iter().filter(|head| !is_missing(&missing_before, head.subject.kind)).collect();
+        let wanted = gone.len();
         let asked = self.ask(open, gone).await;
+        let asked_all = asked.len() == wanted;
         let missing_after = cluster::missing_crds(client).await.map_err(|error| unreadable(&error))?;
-        let served = |kind: Kind| {
-            let name = CustomKind::of(kind).crd_name();
-            !missing_before.contains(&name) && !missing_after.contains(&name)
-        };
+        let served = |kind: Kind| !is_missing(&missing_after, kind);
         let missing =
             asked.into_iter().map(|(head, answer)| Missing { served: served(head.subject.kind), head, answer });
-        let swept = Swept { same_cluster: uid == context.installation.cluster_uid, open, missing: missing.collect() };
+        let same_cluster = uid == context.installation.cluster_uid;
+        let swept = Swept { same_cluster, open, missing: missing.collect(), asked_all };
         match decide(TABLES, &swept, context.sweep.limit, context.clock.now()) {
             Verdict::Close(closing) => {
                 self.tell(None).await;

@@ -10,6 +10,7 @@ mod backups;
 mod commandline;
 mod conditions;
 mod crash;
+mod hold;
 mod input;
 mod leadership;
 mod recover;

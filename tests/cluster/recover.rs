@@ -11,20 +11,20 @@ const INSIDE: Option<&str> = Some("acme-prod");
 const SOON: Duration = Duration::from_secs(40);
 
 /// Runs `trueup ledger`; answers what it said.
-fn ledger(args: &[&str]) -> String {
+pub fn ledger(args: &[&str]) -> String {
     let output = trueup().arg("ledger").args(args).output().expect("running trueup ledger");
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "trueup ledger {args:?} ends with {}: {said}", output.status);
     said
 }
 
-async fn end(controller: &Process) {
+pub async fn end(controller: &Process) {
     controller.signal("TERM");
     controller.exit_code(SOON).await;
 }
 
 /// Puts the backup in the place of the ledger, as if that had been lost.
-fn lose_everything_since(place: &Place, backup: &str) {
+pub fn lose_everything_since(place: &Place, backup: &str) {
     for suffix in ["", "-wal", "-shm"] {
         let _ = std::fs::remove_file(place.folder().join(format!("ledger.db{suffix}")));
     }

@@ -10,13 +10,13 @@ use crate::support::*;
 const INSIDE: Option<&str> = Some("acme-prod");
 
 /// A controller that sweeps each second.
-fn sweeping(more: &[&str]) -> ControllerOptions {
+pub fn sweeping(more: &[&str]) -> ControllerOptions {
     let args = ["--sweep-seconds", "1"].iter().chain(more).map(ToString::to_string).collect();
     ControllerOptions { args, ..ControllerOptions::default() }
 }
 
 /// Takes the finalizer off an object and deletes it, as somebody who is tired of waiting does.
-async fn force_away(visit: &Visit, kind: &str, name: &str) -> Uid {
+pub async fn force_away(visit: &Visit, kind: &str, name: &str) -> Uid {
     let uid = uid(&visit.get(kind, INSIDE, name).await);
     visit.merge(kind, INSIDE, name, &json!({ "metadata": { "finalizers": null } })).await;
     visit.delete(kind, INSIDE, name).await;
@@ -24,7 +24,7 @@ async fn force_away(visit: &Visit, kind: &str, name: &str) -> Uid {
     uid
 }
 
-async fn closed_as_inferred(visit: &Visit, uid: &Uid) {
+pub async fn closed_as_inferred(visit: &Visit, uid: &Uid) {
     let story = visit.recorded(uid, "Deleted").await;
     let steps = story.steps();
     assert!(steps.ends_with(&["Terminating:Vanished".into(), "Deleted:Vanished".into()]), "{steps:?}");
