@@ -27,6 +27,7 @@ mod types;
 pub use appender::{Appender, AppenderError, AppenderLimits, AppenderStats, StatsView};
 pub use audit::{Report, audit};
 pub use backup::{BackupError, Contents, LEFT_OUT, backup, restore, verify};
+pub use lanes::AMBIGUOUS;
 pub use memory::MemoryStore;
 pub use open::{open, open_existing};
 pub use past::{Believed, Doubt, Held, PastQuery, PastState};

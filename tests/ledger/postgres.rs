@@ -123,6 +123,14 @@ async fn an_append_beside_the_beginning_of_an_era_is_of_that_era_or_was_written_
         assert_eq!(head.era, if is_new { next.era } else { before.era }, "moment {moment}");
     }
     assert!(finished && anew > 1, "{anew} appends were written after an era had begun");
+    // What is remembered of a stream since its last append is no reason to go on in an era that has ended.
+    for n in 0..3 {
+        let now = lab.store.stored_installation().await.unwrap().unwrap();
+        let outcomes = lab.append(epoch, &[nth("known", n, START)]).await;
+        assert_eq!(crate::lab::appended(&outcomes[0]).era, now.era);
+        let next = Installation { era: Era::new(now.era.get() + 1), ..now };
+        lab.store.replace_installation(SHARD, epoch, &next).await.unwrap();
+    }
     lab.assert_clean().await;
 }
 
@@ -142,8 +150,10 @@ async fn an_append_beside_the_opening_of_a_destination_makes_its_lanes() {
         let lab = Arc::clone(&lab);
         async move { lab.stream(epoch, "beside", 1).await }
     });
+    // Within the transaction, it would see the same moment again and again.
+    let mut watcher = PgConnection::connect(&url).await.unwrap();
     let clock = SystemClock::default();
-    while query(WAITING).fetch_optional(&mut *transaction).await.unwrap().is_none() {
+    while query(WAITING).fetch_optional(&mut watcher).await.unwrap().is_none() {
         assert!(clock.monotonic() < Duration::from_secs(4), "the append never came to the lock");
     }
     query("INSERT INTO destination (id, opened_at) VALUES ('billing', 0)").execute(&mut *transaction).await.unwrap();
