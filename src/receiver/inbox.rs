@@ -105,7 +105,7 @@ pub fn place(link: &Link, memory: &Memory) -> Verdict {
         }
         Some(last) => (last.sequence.next(), link.era > last.era),
     };
-    if link.begins && (memory.last.is_none() || reborn || link.sequence > next) {
+    if link.begins && (reborn || link.sequence > next) {
         return Verdict::Apply;
     }
     // A snapshot of a place that a later one passed over tells nothing new: go on behind what was applied.
@@ -207,6 +207,7 @@ mod tests {
         let known = |same: Option<u8>| Memory { last: Some(last(1, 5, 5)), same: same.map(hash), before: None };
         let cases = [
             ("nothing is known", at(0, 7, 6, 7), Memory::default(), Verdict::Apply),
+            ("of a stream's first event", at(0, 1, 0, 1), Memory::default(), Verdict::Apply),
             ("the next", at(1, 6, 5, 6), known(None), Verdict::Apply),
             (
                 "the next, on another chain",
