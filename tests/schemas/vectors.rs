@@ -458,10 +458,14 @@ fn batches() -> Vector {
 
 fn shadow() -> Vector {
     let events = Stream::new(13).grow(2);
-    let mut rehearsed = event("nobody is to be charged for it", &events[0], Expected::taken("applied"));
-    rehearsed.headers.insert(webhook::MODE.into(), webhook::SHADOW.into());
-    let messages = vec![rehearsed, event("the sink has gone live", &events[1], Expected::taken("applied"))];
+    let mut messages = vec![
+        event("nobody is to be charged for it", &events[0], Expected::taken("applied")),
+        event("the order holds all the same", &events[1], Expected::taken("applied")),
+    ];
+    for rehearsed in &mut messages {
+        rehearsed.headers.insert(webhook::MODE.into(), webhook::SHADOW.into());
+    }
     let mut vector = vector("a sink in mode Shadow", messages, &[&events[0], &events[1]]);
-    vector.applied.values_mut().for_each(|events| events[0].shadow = true);
+    vector.applied.values_mut().flatten().for_each(|event| event.shadow = true);
     vector
 }
