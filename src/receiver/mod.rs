@@ -21,6 +21,8 @@ pub mod envelope;
 pub mod inbox;
 mod server;
 mod store;
+mod views;
 
 pub use server::{Events, Receiver, Resources};
-pub use store::{EventView, ReceiverStore, ResourceView, StoreFault};
+pub use store::{ReceiverStore, StoreFault};
+pub use views::{EventView, ResourceView};

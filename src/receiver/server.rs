@@ -21,7 +21,8 @@ use tracing::{debug, error, warn};
 use super::{
     answer::Answer,
     envelope::{self, Contents, Received},
-    store::{EventView, ReceiverStore, ResourceView, StoreFault},
+    store::{ReceiverStore, StoreFault},
+    views::{EventView, ResourceView},
 };
 use crate::{
     domain::{Clock, EventId, Sequence, Uid},

@@ -5,7 +5,6 @@
 
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
 use sqlx::{
     Connection as _, Row as _, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
@@ -16,9 +15,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     envelope::Opened,
     inbox::{self, Last, Link, Memory, Verdict},
+    views::{self, EventView, ResourceView},
 };
 use crate::domain::{
-    Billable, Era, Event, EventId, Hash, Kind, Message, Sequence, Snapshot, State, TenantName, Timestamp, Uid, Void,
+    Billable, Era, Event, Hash, Kind, Message, Sequence, Snapshot, State, TenantName, Timestamp, Uid, Void,
 };
 
 /// At most so many messages are applied in one transaction.
@@ -87,69 +87,6 @@ impl StoreFault {
     fn new(doing: &'static str, error: impl ToString) -> Self {
         Self { doing, why: error.to_string() }
     }
-}
-
-/// One resource as the receiver knows it.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ResourceView {
-    /// Its UID.
-    pub uid: Uid,
-    /// Its kind.
-    pub kind: Kind,
-    /// Its namespace, where the kind has one.
-    pub namespace: Option<String>,
-    /// Its name.
-    pub name: String,
-    /// Its tenant.
-    pub tenant: TenantName,
-    /// The account that is charged.
-    pub account: String,
-    /// The plan it is charged by.
-    pub plan: String,
-    /// The era of its last event.
-    pub era: Era,
-    /// The place of its last event.
-    pub sequence: Sequence,
-    /// Its state.
-    pub state: State,
-    /// The hash of its last event.
-    pub hash: Hash,
-    /// What it costs since `effectiveAt`.
-    pub billable: Billable,
-    /// When its last event happened.
-    pub effective_at: Timestamp,
-    /// When that was applied here.
-    pub applied_at: Timestamp,
-    /// How many events were applied.
-    pub applied: i64,
-    /// The place of the last event that said how things stand; earlier than `sequence` if voids followed it, 0 if
-    /// nothing else came.
-    pub stated: Sequence,
-    /// How many places were passed over, because the stream began, or went on, with a snapshot.
-    pub skipped: i64,
-    /// Whether the last event came from a sink in mode Shadow: nobody is to be charged for it.
-    pub shadow: bool,
-}
-
-/// One applied event.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct EventView {
-    /// Its place.
-    pub sequence: Sequence,
-    /// Its era.
-    pub era: Era,
-    /// Its id.
-    pub event_id: EventId,
-    /// Its hash.
-    pub hash: Hash,
-    /// When it was applied here.
-    pub applied_at: Timestamp,
-    /// Whether it came from a sink in mode Shadow.
-    pub shadow: bool,
-    /// Its exact bytes.
-    pub body: String,
 }
 
 /// The receiver's memory.
@@ -230,7 +167,7 @@ impl ReceiverStore {
             .fetch_all(&self.readers)
             .await
             .map_err(|error| StoreFault::new(DOING, error))?;
-        rows.iter().map(|row| resource(row).map_err(|why| StoreFault { doing: DOING, why })).collect()
+        rows.iter().map(|row| views::resource(row).map_err(|why| StoreFault { doing: DOING, why })).collect()
     }
 
     /// The applied events of a resource in their order, behind the sequence `after`.
@@ -243,7 +180,7 @@ impl ReceiverStore {
             .fetch_all(&self.readers)
             .await
             .map_err(|error| StoreFault::new(DOING, error))?;
-        rows.iter().map(|row| event(row).map_err(|why| StoreFault { doing: DOING, why })).collect()
+        rows.iter().map(|row| views::event(row).map_err(|why| StoreFault { doing: DOING, why })).collect()
     }
 }
 
@@ -433,47 +370,6 @@ async fn advance(connection: &mut SqliteConnection, coming: Coming<'_>) -> Resul
     .execute(connection)
     .await?;
     Ok(known.rows_affected() == 1)
-}
-
-fn resource(row: &SqliteRow) -> Result<ResourceView, String> {
-    let damaged = |error: &dyn std::fmt::Display| format!("a resource's row is damaged: {error}");
-    let text = |column: &str| row.try_get::<String, _>(column).map_err(|error| damaged(&error));
-    let number = |column: &str| row.try_get::<i64, _>(column).map_err(|error| damaged(&error));
-    Ok(ResourceView {
-        uid: Uid::new(text("uid")?),
-        kind: text("kind")?.parse().map_err(|error| damaged(&error))?,
-        namespace: row.try_get("namespace").map_err(|error| damaged(&error))?,
-        name: text("name")?,
-        tenant: TenantName::new(text("tenant")?),
-        account: text("account")?,
-        plan: text("plan")?,
-        era: Era::new(number("era")?),
-        sequence: Sequence::new(number("sequence")?),
-        state: State::named(text("state")?),
-        hash: text("hash")?.parse().map_err(|error| damaged(&error))?,
-        billable: serde_json::from_str(&text("billable")?).map_err(|error| damaged(&error))?,
-        effective_at: Timestamp::from_micros(number("effective_at")?),
-        applied_at: Timestamp::from_micros(number("applied_at")?),
-        applied: number("applied")?,
-        stated: Sequence::new(number("stated")?),
-        skipped: number("skipped")?,
-        shadow: number("shadow")? != 0,
-    })
-}
-
-fn event(row: &SqliteRow) -> Result<EventView, String> {
-    let damaged = |error: &dyn std::fmt::Display| format!("an event's row is damaged: {error}");
-    let text = |column: &str| row.try_get::<String, _>(column).map_err(|error| damaged(&error));
-    let number = |column: &str| row.try_get::<i64, _>(column).map_err(|error| damaged(&error));
-    Ok(EventView {
-        sequence: Sequence::new(number("sequence")?),
-        era: Era::new(number("era")?),
-        event_id: EventId::new(text("event_id")?),
-        hash: text("hash")?.parse().map_err(|error| damaged(&error))?,
-        applied_at: Timestamp::from_micros(number("applied_at")?),
-        shadow: number("shadow")? != 0,
-        body: text("body")?,
-    })
 }
 
 fn parsed(row: &SqliteRow, column: usize) -> Result<Hash, sqlx::Error> {
