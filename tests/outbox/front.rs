@@ -167,10 +167,8 @@ async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Message> {
     let body = buffer[head_end..].to_vec();
     *buffer = rest;
     let several = headers.get("content-type").is_some_and(|value| value == "application/cloudevents-batch+json");
-    let mut events: Vec<Event> = match several {
-        true => serde_json::from_slice(&body).unwrap(),
-        false => vec![serde_json::from_slice(&body).unwrap()],
-    };
+    let mut events: Vec<Event> =
+        if several { serde_json::from_slice(&body).unwrap() } else { vec![serde_json::from_slice(&body).unwrap()] };
     let (count, first) = (events.len(), events.swap_remove(0).data);
     Some(Message { path, headers, body, uid: first.uid, sequence: first.sequence.get(), events: count })
 }

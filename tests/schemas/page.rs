@@ -129,13 +129,13 @@ async fn the_sql_of_the_page_answers_every_vector_rightly() {
         let mut made = Made { answers: vec![], books: BTreeMap::new() };
         for sent in &vector.messages {
             // The signature is checked in front of the database.
-            made.answers.push(match sent.expect.status {
-                401 => (401, Value::Null),
-                _ => {
-                    let shadow = sent.headers.get("trueup-mode").is_some_and(|mode| mode == "shadow");
-                    receive(&mut connection, &sent.body, shadow).await
-                }
-            });
+            let answer = if sent.expect.status == 401 {
+                (401, Value::Null)
+            } else {
+                let shadow = sent.headers.get("trueup-mode").is_some_and(|mode| mode == "shadow");
+                receive(&mut connection, &sent.body, shadow).await
+            };
+            made.answers.push(answer);
         }
         let rows = sqlx::query("SELECT uid, era, sequence, hash, shadow FROM applied ORDER BY uid, era, sequence");
         for row in rows.fetch_all(&mut connection).await.unwrap() {

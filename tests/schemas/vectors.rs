@@ -111,10 +111,9 @@ struct Stream {
 
 impl Stream {
     fn new(seed: u64) -> Self {
-        let token = SeededRandom::new(seed).token();
-        let digits = token.as_str();
-        let (a, b, c, d, e) = (&digits[..8], &digits[8..12], &digits[13..16], &digits[17..20], &digits[20..32]);
-        Self { uid: Uid::new(format!("{a}-{b}-4{c}-8{d}-{e}")), era: 0, events: vec![] }
+        let random = SeededRandom::new(seed);
+        let uid = uuid::Uuid::from_u64_pair(random.bits(), random.bits());
+        Self { uid: Uid::new(uid.to_string()), era: 0, events: vec![] }
     }
 
     /// The next event. Its sequence is `self.events.len() + 1`.
