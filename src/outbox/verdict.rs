@@ -134,11 +134,11 @@ mod tests {
     #[test]
     fn what_may_have_arrived_is_sent_again_only_while_the_receiver_is_sure_to_recognise_it() {
         let (attempt, hour) = (Duration::from_secs(10), Duration::from_hours(1));
-        let too_old = hour.saturating_sub(attempt);
         let fate = |doubt, horizon| in_doubt(doubt, &horizon, attempt);
         assert_eq!(fate(hour * 24 * 365, Ok(None)), None);
-        assert_eq!(fate(too_old.saturating_sub(Duration::from_micros(1)), Ok(Some(hour))), None);
-        let late = fate(too_old, Ok(Some(hour))).unwrap();
+        let latest = hour.saturating_sub(attempt);
+        assert_eq!(fate(latest.saturating_sub(Duration::from_micros(1)), Ok(Some(hour))), None);
+        let late = fate(latest, Ok(Some(hour))).unwrap();
         assert!(matches!(&late, Ending::Ambiguous { error } if error.contains("first sent 3590 s ago")), "{late:?}");
         let parked = judged(None, late);
         assert!(matches!(parked, Settlement::Park { reason, .. } if reason == AMBIGUOUS));
