@@ -13,7 +13,7 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 use trueup::domain::{Event, Uid};
 
-/// A message as it came over the wire.
+/// A message as it came over the wire. Of several events, the first one's resource and sequence.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Message {
     pub path: String,
@@ -21,6 +21,7 @@ pub struct Message {
     pub body: Vec<u8>,
     pub uid: Uid,
     pub sequence: i64,
+    pub events: usize,
 }
 
 /// What to do with one.
@@ -165,8 +166,11 @@ async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Message> {
     let rest = buffer.split_off(head_end + length);
     let body = buffer[head_end..].to_vec();
     *buffer = rest;
-    let event: Event = serde_json::from_slice(&body).unwrap();
-    Some(Message { path, headers, body, uid: event.data.uid, sequence: event.data.sequence.get() })
+    let several = headers.get("content-type").is_some_and(|value| value == "application/cloudevents-batch+json");
+    let mut events: Vec<Event> =
+        if several { serde_json::from_slice(&body).unwrap() } else { vec![serde_json::from_slice(&body).unwrap()] };
+    let (count, first) = (events.len(), events.swap_remove(0).data);
+    Some(Message { path, headers, body, uid: first.uid, sequence: first.sequence.get(), events: count })
 }
 
 async fn write(stream: &mut TcpStream, status: u16, header: &str, body: &[u8]) -> Option<()> {

@@ -5,7 +5,6 @@
 mod append;
 mod deliver;
 mod destinations;
-mod known;
 mod lead;
 #[allow(clippy::duplicate_mod, reason = "once for each database, see its first lines")]
 #[path = "../mend.rs"]
@@ -34,10 +33,11 @@ use sqlx::{
 };
 
 pub(super) use self::partitions::make_for_restored;
-use self::{known::Known, partitions::Room, transaction::begin};
+use self::{partitions::Room, transaction::begin};
 use super::{
     fault::{failed, not_committed},
     interventions::{Intervention, Refusal, Request},
+    known::Known,
     past::{PastQuery, PastState},
     reinstate::Returned,
     store::{AppendError, Counts, Store, StoreError},

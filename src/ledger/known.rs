@@ -1,0 +1,170 @@
+//! What this process knows of a shard from its last append, so that the next one need not read it.
+//!
+//! It may be out of date at any time, and is never trusted: whatever is decided by it is written only if the shard's row is
+//! still where it was, and everything that a decision stands on moves that row. (SQLite looks at the row first, under its
+//! lock; PostgreSQL writes nothing unless the row is still there.)
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use super::{
+    batch::{Batch, Standing},
+    types::{Draft, Head, ShardRow},
+};
+use crate::domain::{Position, Shard, Uid};
+
+/// So many heads are kept, of about a kilobyte each.
+const HEADS: usize = 10_000;
+
+/// One for each shard, except for those that somebody is appending to.
+#[derive(Debug, Default)]
+pub(super) struct Known(Mutex<HashMap<Shard, Memory>>);
+
+impl Known {
+    /// Takes what is known of a shard. Whoever comes before it is put back knows nothing.
+    pub(super) fn take(&self, shard: Shard) -> Option<Memory> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&shard)
+    }
+
+    pub(super) fn put(&self, memory: Memory) {
+        let shard = memory.standing.shard.id;
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(shard, memory);
+    }
+}
+
+/// How a shard stood.
+#[derive(Debug)]
+pub(super) struct Memory {
+    /// With the heads of many streams.
+    standing: Standing,
+    revision: i64,
+}
+
+impl Memory {
+    pub(super) fn new(standing: Standing, revision: i64) -> Self {
+        Self { standing, revision }
+    }
+
+    /// The shard's newest position.
+    pub(super) fn head(&self) -> Position {
+        self.standing.shard.head
+    }
+
+    /// What moves with everything else that a decision stands on, where no lock says as much.
+    pub(super) fn revision(&self) -> i64 {
+        self.revision
+    }
+
+    /// Whether the shard's row is where it was.
+    pub(super) fn is_at(&self, shard: &ShardRow, revision: i64) -> bool {
+        self.standing.shard == *shard && self.revision == revision
+    }
+
+    /// Whether a stream's head is known. That of a new one never is.
+    pub(super) fn knows(&self, uid: &Uid) -> bool {
+        self.standing.heads.contains_key(uid)
+    }
+
+    /// This and what was just `read`; only that, if the shard has moved meanwhile.
+    pub(super) fn and(self, mut read: Self) -> Self {
+        // However many they are: whoever reads only what is not known here needs all of both.
+        if self.is_at(&read.standing.shard, read.revision) {
+            read.standing.heads.extend(self.standing.heads);
+        }
+        read
+    }
+
+    /// The shard has become what `batch` made of it.
+    pub(super) fn advance(&mut self, batch: &Batch) {
+        self.standing.shard = batch.shard.clone();
+        if self.standing.heads.len() + batch.heads.len() > HEADS {
+            self.standing.heads.clear();
+        }
+        self.standing.heads.extend(batch.heads.iter().map(|head| (head.subject.uid.clone(), head.clone())));
+    }
+
+    /// Whether the heads of all streams that `drafts` name are known.
+    pub(super) fn covers(&self, drafts: &[Draft]) -> bool {
+        drafts.iter().all(|draft| self.knows(&draft.subject.uid))
+    }
+
+    /// What a decision about all of its streams stands on.
+    pub(super) fn into_standing(self) -> Standing {
+        self.standing
+    }
+
+    /// What a decision about `drafts` stands on.
+    pub(super) fn standing(&self, drafts: &[Draft]) -> Standing {
+        let head = |uid: &Uid| self.standing.heads.get(uid).map(|head: &Head| (uid.clone(), head.clone()));
+        Standing {
+            shard: self.standing.shard.clone(),
+            installation: self.standing.installation.clone(),
+            heads: drafts.iter().filter_map(|draft| head(&draft.subject.uid)).collect(),
+            selectors: self.standing.selectors.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::{Billable, Epoch, Era, Hash, InstallationId, Kind, Sequence, State, Subject, TenantName, Timestamp},
+        ledger::types::Installation,
+    };
+
+    fn head(uid: String) -> Head {
+        let subject = Subject {
+            uid: Uid::new(uid),
+            kind: Kind::Tenant,
+            namespace: None,
+            name: "acme".into(),
+            tenant: TenantName::new("acme"),
+            account: "acct-1".into(),
+            plan: "small".into(),
+            previous_uid: None,
+        };
+        let at = Timestamp::from_micros(0);
+        Head {
+            subject,
+            shard: Shard::default(),
+            state: State::of("Active"),
+            sequence: Sequence::FIRST,
+            hash: Hash::ZERO,
+            epoch: Epoch::new(1),
+            era: Era::new(0),
+            generation: 1,
+            billable: Billable::ZERO,
+            reason: "Tested".into(),
+            message: String::new(),
+            effective_at: at,
+            recorded_at: at,
+            entered: Sequence::FIRST,
+            entered_at: at,
+            opened_at: at,
+            closed_at: None,
+        }
+    }
+
+    fn memory(uids: impl Iterator<Item = String>) -> Memory {
+        let installation = Installation { id: InstallationId::new("i"), cluster_uid: Uid::new("c"), era: Era::new(0) };
+        let heads = uids.map(|uid| (Uid::new(uid.as_str()), head(uid))).collect();
+        let shard = ShardRow::unclaimed(Shard::default());
+        Memory::new(Standing { shard, installation, heads, selectors: vec![] }, 0)
+    }
+
+    #[test]
+    fn what_is_known_stays_known_beside_what_is_read_until_the_append_is_over() {
+        let full = memory((0..HEADS).map(|n| format!("known-{n}")));
+        let mut both = full.and(memory(["read".to_owned()].into_iter()));
+        assert!(both.knows(&Uid::new("known-0")) && both.knows(&Uid::new("read")));
+        let shard = ShardRow { head: Position::new(1), ..ShardRow::unclaimed(Shard::default()) };
+        let heads = vec![head("read".into())];
+        both.advance(&Batch { outcomes: vec![], rows: vec![], heads, shard, chosen: vec![] });
+        assert!(both.knows(&Uid::new("read")) && !both.knows(&Uid::new("known-0")), "it keeps no more than it may");
+        let elsewhere = memory(["else".to_owned()].into_iter());
+        assert!(!both.and(elsewhere).knows(&Uid::new("read")), "the shard has moved");
+    }
+}
