@@ -266,7 +266,7 @@ pub fn applied(
         let expected = "the bytes that the ledger has there, or their void or snapshot".to_owned();
         ("another event at the receiver".to_owned(), expected)
     });
-    let turn = previous.map_or(Sequence::FIRST, |previous| previous.next());
+    let turn = previous.map_or(Sequence::FIRST, Sequence::next);
     findings.require(Invariant::Delivered, event.sequence == turn || (begins && event.sequence > turn), || {
         (format!("sequence {} applied at the receiver", event.sequence), format!("{turn}, whose turn it was"))
     });
