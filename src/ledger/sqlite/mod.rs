@@ -248,6 +248,10 @@ impl Store for SqliteStore {
         deliver::next_due(&self.reading, destination, now).await
     }
 
+    async fn lane(&self, destination: &DestinationId, uid: &Uid) -> Result<Option<LaneView>, StoreError> {
+        read::lane(&self.reading, destination, uid).await
+    }
+
     async fn lanes(
         &self,
         after: Option<(&DestinationId, &Uid)>,
