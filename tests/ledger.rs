@@ -5,6 +5,8 @@
 
 mod support;
 
+#[path = "ledger/amend.rs"]
+mod amend;
 #[path = "ledger/append.rs"]
 mod append;
 #[path = "ledger/appender.rs"]
@@ -89,6 +91,11 @@ on_every_store! {
     mend::what_cannot_be_done_is_refused_and_leaves_nothing
     mend::an_amendment_waits_for_the_leader_and_is_done_once
     mend::an_amendment_of_what_is_over_leaves_it_over
+    amend::whoever_leads_states_anew_what_holds
+    amend::a_leader_that_dies_before_it_says_so_leaves_nothing_to_be_written_twice
+    amend::an_answer_that_is_lost_leaves_nothing_to_be_written_twice
+    amend::a_deposed_leader_amends_nothing
+    amend::a_row_that_two_receivers_lack_is_stated_anew_once
     mend::a_lane_that_begins_with_a_snapshot_begins_later_when_that_is_voided
     mend::what_is_not_known_to_have_arrived_is_remembered_since_it_was_first_sent
     appender::waiting_writers_share_transactions

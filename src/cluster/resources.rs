@@ -8,6 +8,7 @@ use kube::{
 
 use crate::{
     api::{AppDeployment, Backup, BackupRepository, BillingSink, Tenant, crds},
+    domain::Kind,
     lifecycle::ChildKind,
 };
 
@@ -30,6 +31,15 @@ impl CustomKind {
     /// All of them.
     pub const ALL: [Self; 5] =
         [Self::Tenant, Self::AppDeployment, Self::Backup, Self::BackupRepository, Self::BillingSink];
+
+    /// The one whose objects have the streams of `kind`.
+    pub const fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Tenant => Self::Tenant,
+            Kind::AppDeployment => Self::AppDeployment,
+            Kind::Backup => Self::Backup,
+        }
+    }
 
     /// Its resource in the API.
     pub fn resource(self) -> ApiResource {

@@ -106,6 +106,11 @@ impl Caches {
         receiver
     }
 
+    /// Asks for a look at an object in which nothing changed.
+    pub fn ask(&self, key: OwnerKey) {
+        self.tell(Request(key));
+    }
+
     fn tell(&self, request: Request) {
         if let Some(listener) = &*self.listeners.read().unwrap_or_else(PoisonError::into_inner) {
             // Nobody listens any more once leadership is lost.

@@ -36,6 +36,7 @@ reasons! {
     RESURRECTED = "Resurrected", "A resource that was recorded as deleted was seen alive again.";
     RESIZED = "Resized", "What is billed changed while the state stayed.";
     REASSIGNED = "Reassigned", "The tenant, its billing account or its plan changed.";
+    AMENDED = "Amended", "An earlier event was voided for some receiver; this one states anew what holds.";
     DELETION_REQUESTED = "DeletionRequested", "Somebody asked for the resource to be deleted.";
     DELETED = "Deleted", "Everything that belonged to the resource is gone.";
 

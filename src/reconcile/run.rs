@@ -18,7 +18,7 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{
-    Context, ReconcileError, appdeployment::Apps, backup::Backups, look, repository::Repositories, sink,
+    Context, ReconcileError, amendments, appdeployment::Apps, backup::Backups, look, repository::Repositories, sink,
     tenant::Tenants,
 };
 use crate::cluster::{CustomKind, OwnerKey};
@@ -32,6 +32,7 @@ const DEBOUNCE: Duration = Duration::from_millis(5);
 pub async fn run(context: Arc<Context>) {
     let mut requests = context.caches.listen();
     let mut tasks = JoinSet::new();
+    tasks.spawn(amendments::run(context.clone()));
     let queues: Vec<(CustomKind, UnboundedSender<OwnerKey>)> =
         CustomKind::ALL.into_iter().map(|kind| (kind, start(kind, context.clone(), &mut tasks))).collect();
     loop {

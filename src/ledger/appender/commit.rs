@@ -166,6 +166,7 @@ fn is_of(row: &Row, draft: &Draft) -> bool {
         && row.generation == draft.generation
         && row.evidence == evidence_of(draft)
         && said.message == draft.message
+        && said.amends == draft.amends
         && said.billable == draft.billable
         && said.kind == subject.kind
         && said.namespace == subject.namespace
