@@ -8,7 +8,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Failure, when::When};
+use super::{Failure, when::When, who};
 use crate::{
     cluster::{self, Caches, Cluster, Events, IdentityError, Lease},
     domain::{Clock, Era, InstallationId, Shard, SystemClock, SystemRandom},
@@ -82,7 +82,7 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<(), Failure> {
     let caches = Caches::start(&client, &mut tasks);
     tasks.spawn(report_readiness(caches.clone(), health));
 
-    let identity = format!("{}-{}", host(), uuid::Uuid::new_v4());
+    let identity = format!("{}-{}", who::host(), uuid::Uuid::new_v4());
     let duration = Duration::from_secs(args.lease_seconds);
     let mut lease =
         Lease::new(client.clone(), &args.namespace, "trueup-shard-0", identity.clone(), duration, clock.clone());
@@ -268,10 +268,6 @@ async fn report_readiness(caches: Arc<Caches>, health: Arc<Health>) {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-}
-
-fn host() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "trueup".into(), |name| name.trim().to_owned())
 }
 
 #[cfg(test)]

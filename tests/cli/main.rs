@@ -4,5 +4,6 @@
 
 mod commands;
 mod comparisons;
+mod mend;
 mod past;
 mod rig;
