@@ -11,7 +11,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
-use trueup::domain::{Event, Uid};
+use trueup::domain::Uid;
 
 /// A message as it came over the wire.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -165,8 +165,10 @@ async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Message> {
     let rest = buffer.split_off(head_end + length);
     let body = buffer[head_end..].to_vec();
     *buffer = rest;
-    let event: Event = serde_json::from_slice(&body).unwrap();
-    Some(Message { path, headers, body, uid: event.data.uid, sequence: event.data.sequence.get() })
+    // Whatever type it is of: transitions, voids and snapshots have these.
+    let event: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    let uid = Uid::new(event["data"]["uid"].as_str().unwrap());
+    Some(Message { path, headers, body, uid, sequence: event["data"]["sequence"].as_i64().unwrap() })
 }
 
 async fn write(stream: &mut TcpStream, status: u16, header: &str, body: &[u8]) -> Option<()> {

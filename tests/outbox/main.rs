@@ -7,6 +7,7 @@ mod flow;
 mod front;
 mod healing;
 mod held;
+mod mend;
 mod nats;
 mod openmeter;
 mod rig;

@@ -23,7 +23,10 @@ use trueup::{
         Billable, Clock, Deadline, DestinationId, Effective, Epoch, Era, InstallationId, Kind, Labels, SeededRandom,
         Shard, State, StateRow, SystemClock, Table, Tables, TenantName, Timestamp, Uid,
     },
-    ledger::{self, Draft, Installation, LaneView, MemoryStore, OutboxRow, Outcome, Row, RowQuery, Store, Subject},
+    ledger::{
+        self, Appender, AppenderLimits, Draft, Installation, LaneView, MemoryStore, OutboxRow, Outcome, Row, RowQuery,
+        Store, Subject,
+    },
     outbox::{Backoff, DeliveryMetrics, Destination, Limits, Parts, Relay},
     receiver::{EventView, Events, Receiver, ReceiverStore, ResourceView, Resources},
     sinks::{self, Sink, SinkConfig, signature::SigningKeys},
@@ -120,7 +123,7 @@ impl Ledger {
             }
             let outcomes = self.store.append(SHARD, self.epoch, self.clock.now(), &drafts).await.unwrap();
             assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Appended(_))), "{outcomes:?}");
-            self.commits.send_modify(|commits| *commits += 1);
+            self.wake();
         }
     }
 
@@ -162,6 +165,23 @@ impl Ledger {
             metrics: DeliveryMetrics::new().unwrap(),
         };
         Relay::new(parts, CancellationToken::new())
+    }
+
+    /// Looks for due lanes, as a slow poll would.
+    pub fn wake(&self) {
+        self.commits.send_modify(|commits| *commits += 1);
+    }
+
+    /// The way in for whoever leads.
+    pub fn appender(&self) -> Appender {
+        let limits = AppenderLimits::default();
+        Appender::start(Arc::clone(&self.store), SHARD, self.epoch, Arc::clone(&self.clock), limits).0
+    }
+
+    /// That every rule holds in it.
+    pub async fn is_clean(&self) {
+        let report = ledger::audit(&*self.store, TABLES).await.unwrap();
+        assert!(report.is_clean(), "{:#?}", report.violations);
     }
 
     /// All rows, by stream and in their order.
