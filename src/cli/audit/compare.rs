@@ -183,7 +183,8 @@ impl<'a> Comparison<'a> {
         for (uid, told) in told.iter().filter(|(uid, _)| asked(uid)) {
             let row = self.store.row(uid, told.stated).await?;
             let stated = Known { head: None, row: row.as_ref() };
-            let behind = |places: &BTreeSet<Sequence>| places.range(told.stated.next()..=told.sequence).count();
+            let is_behind = |place: &&Sequence| **place > told.stated && **place <= told.sequence;
+            let behind = |places: &BTreeSet<Sequence>| places.iter().filter(is_behind).count();
             let voided = voids.get(uid).map_or(0, |places| i64::try_from(behind(places)).unwrap_or(i64::MAX));
             self.at(uid, Some(told.sequence), |known, found| comparisons::told(told, known, stated, voided, found))
                 .await?;
