@@ -136,8 +136,9 @@ mod tests {
         let (attempt, hour) = (Duration::from_secs(10), Duration::from_hours(1));
         let fate = |doubt, horizon| in_doubt(doubt, &horizon, attempt);
         assert_eq!(fate(hour * 24 * 365, Ok(None)), None);
-        assert_eq!(fate(hour - attempt - Duration::from_micros(1), Ok(Some(hour))), None);
-        let late = fate(hour - attempt, Ok(Some(hour))).unwrap();
+        let latest = hour.saturating_sub(attempt);
+        assert_eq!(fate(latest.saturating_sub(Duration::from_micros(1)), Ok(Some(hour))), None);
+        let late = fate(latest, Ok(Some(hour))).unwrap();
         assert!(matches!(&late, Ending::Ambiguous { error } if error.contains("first sent 3590 s ago")), "{late:?}");
         let parked = judged(None, late);
         assert!(matches!(parked, Settlement::Park { reason, .. } if reason == AMBIGUOUS));
