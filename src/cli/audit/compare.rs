@@ -288,11 +288,12 @@ impl<'a> Comparison<'a> {
             let owed = some.clone().map(|lane| lane.head.get().saturating_sub(lane.acked.get())).sum::<i64>();
             (u64::try_from(some.count()).unwrap_or(0), u64::try_from(owed).unwrap_or(0))
         };
-        for (state, word) in [(LaneState::Open, "waits for delivery"), (LaneState::Parked, "is parked")] {
+        let words = [(LaneState::Open, "waits for delivery", "status"), (LaneState::Parked, "is parked", "parked")];
+        for (state, word, command) in words {
             let (lanes, events) = of(state);
             if lanes > 0 {
                 let (lanes, events) = (describe::count(lanes, "resource"), describe::count(events, "event"));
-                self.compared.notes.push(format!("{events} of {lanes} {word}; see `trueup outbox status`"));
+                self.compared.notes.push(format!("{events} of {lanes} {word}; see `trueup outbox {command}`"));
             }
         }
     }
