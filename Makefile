@@ -35,6 +35,10 @@ crds:
 schemas:
 	@cargo run --quiet --bin trueup -- schemas --write schemas
 
+## make vectors         write tests/vectors/ anew from what makes them
+vectors:
+	@TRUEUP_WRITE_VECTORS=1 cargo test --quiet --test schemas the_vectors_in_the_repository
+
 ## make clean-clusters  take down every throwaway cluster of yours, whoever started it
 clean-clusters:
 	@hack/cluster/cluster list
@@ -43,4 +47,4 @@ clean-clusters:
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
-.PHONY: demo test e2e bench-ledger build lint crds schemas clean-clusters help
+.PHONY: demo test e2e bench-ledger build lint crds schemas vectors clean-clusters help

@@ -1,12 +1,25 @@
 //! What billing was promised is kept: every event ever written is valid under today's schemas, and today's schemas promise
 //! all that the first ones did.
 //!
-//! Files under `tests/golden` are never changed and never removed; new ones are added.
+//! Files under `tests/golden` are never changed and never removed; new ones are added. Those under `tests/vectors` are made
+//! from `schemas/vectors.rs`, and every receiver that is shown anywhere has to answer them rightly.
 
+#![allow(unreachable_pub, reason = "a test binary has no outside")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod support;
+
+/// The example in the documentation of `trueup::receiver`.
+#[path = "../src/receiver/example.rs"]
+mod example;
+#[path = "schemas/page.rs"]
+mod page;
 #[path = "schemas/promises.rs"]
 mod promises;
+#[path = "schemas/receivers.rs"]
+mod receivers;
+#[path = "schemas/vectors.rs"]
+mod vectors;
 #[path = "schemas/written.rs"]
 mod written;
 

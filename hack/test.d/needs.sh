@@ -4,7 +4,8 @@
 get_what_is_missing() {
   command -v cargo >/dev/null || fail "testing" "the command 'cargo' is not in PATH" "install Rust with rustup: https://rustup.rs"
   get_postgres
-  require "the tests" restic=restic jq=jq curl=curl openssl=openssl shellcheck=shellcheck setpriv=util-linux flock=util-linux pgrep=procps
+  require "the tests" restic=restic jq=jq curl=curl openssl=openssl shellcheck=shellcheck setpriv=util-linux flock=util-linux pgrep=procps \
+    python3=python3 node=nodejs
   mapfile -t scripts < <(grep --files-with-matches --recursive '^#!.*bash' hack .ci)
 }
 

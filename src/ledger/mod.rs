@@ -10,6 +10,7 @@ pub mod comparisons;
 mod fault;
 pub mod interventions;
 pub mod invariants;
+mod known;
 pub mod lanes;
 mod memory;
 mod open;

@@ -1,5 +1,8 @@
 //! What must hold of a message before anything is believed: who sent it, and that its parts agree. Pure.
 
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
 use crate::{
     domain::{
         Envelope, Era, Event, EventFault, EventId, Hash, Kind, Message, SNAPSHOT_TYPE, Sequence, Snapshot, Timestamp,
@@ -7,7 +10,7 @@ use crate::{
     },
     sinks::{
         signature::{self, SignatureFault, SigningKeys},
-        webhook::MEDIA_TYPE,
+        webhook::{BATCH_MEDIA_TYPE, MEDIA_TYPE},
     },
 };
 
@@ -37,17 +40,40 @@ pub struct Opened {
     pub id: EventId,
     /// What it says.
     pub message: Message,
+    /// Its exact text.
+    pub body: String,
+}
+
+/// A message of a known sender.
+#[derive(Debug)]
+pub struct Contents {
+    /// Its events, in the order in which they are to be applied.
+    pub events: Vec<Opened>,
+    /// The first one that cannot be taken. Nothing behind it was looked at.
+    pub broken: Option<Broken>,
+}
+
+/// An event that is not what it should be.
+#[derive(Debug)]
+pub struct Broken {
+    /// The id that it gives itself, if it does.
+    pub id: Option<EventId>,
+    /// What is wrong with it.
+    pub fault: EnvelopeFault,
 }
 
 /// Why a message is not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum EnvelopeFault {
     /// It is of another media type.
-    #[error("the content type is '{0}'; it must be {MEDIA_TYPE}, one event in structured mode")]
+    #[error("the content type is '{0}'; it must be {MEDIA_TYPE}, or {BATCH_MEDIA_TYPE} for several events")]
     MediaType(String),
     /// Its sender is not known.
     #[error(transparent)]
     Signature(#[from] SignatureFault),
+    /// It is not JSON, or not an array where that was promised.
+    #[error("the body is not what its content type says: {0}")]
+    Body(#[from] serde_json::Error),
     /// It is not an event, or its hash does not follow from its contents.
     #[error(transparent)]
     Event(#[from] EventFault),
@@ -70,22 +96,48 @@ impl EnvelopeFault {
             Self::MediaType(_) => "unsupported-media-type",
             Self::Signature(_) => "not-authentic",
             Self::Event(EventFault::Altered { .. } | EventFault::Unsealed(_)) => "altered",
-            Self::Event(EventFault::Malformed(_)) => "malformed",
+            Self::Body(_) | Self::Event(EventFault::Malformed(_)) => "malformed",
             Self::Disagrees { .. } => "inconsistent",
         }
     }
 }
 
-/// Checks a message and takes the event out of it.
+/// Checks a message and takes its events out of it.
 ///
-/// The signature comes first: nothing is parsed that a stranger sent.
-pub fn open(received: &Received<'_>, keys: &SigningKeys, now: Timestamp) -> Result<Opened, EnvelopeFault> {
+/// The signature comes first: nothing is parsed that a stranger sent. An error is about the message as a whole; an event of
+/// it that is not in order is [`Contents::broken`], and what stands before that one is good.
+pub fn open(received: &Received<'_>, keys: &SigningKeys, now: Timestamp) -> Result<Contents, EnvelopeFault> {
     let media_type = received.content_type.split(';').next().unwrap_or_default().trim();
-    if !media_type.eq_ignore_ascii_case(MEDIA_TYPE) {
+    let alone = media_type.eq_ignore_ascii_case(MEDIA_TYPE);
+    if !alone && !media_type.eq_ignore_ascii_case(BATCH_MEDIA_TYPE) {
         return Err(EnvelopeFault::MediaType(media_type.to_owned()));
     }
     keys.verify(received.id, received.timestamp, received.signatures, received.body, now)?;
-    let message = Message::read(received.body)?;
+    // Hashes are computed over the bytes as they came, so the texts are taken out as they are.
+    let texts: Vec<&RawValue> =
+        if alone { vec![serde_json::from_slice(received.body)?] } else { serde_json::from_slice(received.body)? };
+    let mut events = Vec::with_capacity(texts.len());
+    for text in texts {
+        // The header names a single event. Of several, the array as a whole has an id of its own.
+        match open_one(text.get(), alone.then_some(received.id)) {
+            Ok(opened) => events.push(opened),
+            Err(fault) => return Ok(Contents { events, broken: Some(Broken { id: id_in(text), fault }) }),
+        }
+    }
+    Ok(Contents { events, broken: None })
+}
+
+/// The id that an event gives itself, for whoever is told that it is not in order.
+fn id_in(text: &RawValue) -> Option<EventId> {
+    #[derive(Deserialize)]
+    struct Named {
+        id: EventId,
+    }
+    serde_json::from_str::<Named>(text.get()).ok().map(|named| named.id)
+}
+
+fn open_one(body: &str, named: Option<&str>) -> Result<Opened, EnvelopeFault> {
+    let message = Message::read(body.as_bytes())?;
     let (link, id) = match &message {
         Message::Transition(event) => {
             let data = &event.data;
@@ -93,25 +145,25 @@ pub fn open(received: &Received<'_>, keys: &SigningKeys, now: Timestamp) -> Resu
             let hash = data.hash.ok_or_else(|| EventFault::Unsealed(event.id.clone()))?;
             let place = Place { kind: data.kind, uid: &data.uid, era: Era::new(data.era), sequence: data.sequence };
             let id = place.event_id();
-            agree(event, &place, &data.account, &id, &Event::type_of(data.kind), received.id)?;
+            agree(event, &place, &data.account, &id, &Event::type_of(data.kind), named)?;
             (place.link(data.prev_hash, hash, false), id)
         }
         Message::Void(void) => {
             let data = &void.data;
             let place = Place { kind: data.kind, uid: &data.uid, era: Era::new(data.era), sequence: data.sequence };
             let id = Void::id_of(&place.event_id());
-            agree(void, &place, &data.account, &id, VOID_TYPE, received.id)?;
+            agree(void, &place, &data.account, &id, VOID_TYPE, named)?;
             (place.link(data.prev_hash, data.hash, false), id)
         }
         Message::Snapshot(snapshot) => {
             let data = &snapshot.data;
             let place = Place { kind: data.kind, uid: &data.uid, era: Era::new(data.era), sequence: data.sequence };
             let id = Snapshot::id_of(&place.event_id());
-            agree(snapshot, &place, &data.account, &id, SNAPSHOT_TYPE, received.id)?;
+            agree(snapshot, &place, &data.account, &id, SNAPSHOT_TYPE, named)?;
             (place.link(data.prev_hash, data.hash, true), id)
         }
     };
-    Ok(Opened { link, id, message })
+    Ok(Opened { link, id, message, body: body.to_owned() })
 }
 
 /// Where an event's data say that it stands.
@@ -132,21 +184,21 @@ impl Place<'_> {
     }
 }
 
-/// Whether the envelope, and the header with the id, say what the data say.
+/// Whether the envelope, and the header with the id if it names this event, say what the data say.
 fn agree<D>(
     envelope: &Envelope<D>,
     place: &Place<'_>,
     account: &str,
     id: &EventId,
     event_type: &str,
-    received_id: &str,
+    named: Option<&str>,
 ) -> Result<(), EnvelopeFault> {
     let source_ends = format!("/{}/{}", place.kind.lower(), place.uid);
     let source_fits = envelope.source.starts_with("/trueup/") && envelope.source.ends_with(&source_ends);
     let parts = [
         ("specversion", envelope.specversion.as_str(), "1.0"),
         ("id", envelope.id.as_str(), id.as_str()),
-        (signature::ID, received_id, id.as_str()),
+        (signature::ID, named.unwrap_or(id.as_str()), id.as_str()),
         ("type", &envelope.event_type, event_type),
         ("sequence", &envelope.sequence, &place.sequence.padded()),
         ("partitionkey", &envelope.partitionkey, place.uid.as_str()),
@@ -217,11 +269,19 @@ mod tests {
     }
 
     // What comes of `body`, properly signed under `id`.
-    fn opened(id: &str, body: &[u8]) -> Result<Opened, EnvelopeFault> {
+    fn contents(content_type: &str, id: &str, body: &[u8]) -> Result<Contents, EnvelopeFault> {
         let seconds = NOW.as_micros() / 1_000_000;
         let (timestamp, signatures) = (seconds.to_string(), keys().sign(id, seconds, body));
-        let content_type = "application/cloudevents+json; charset=utf-8";
         open(&Received { content_type, id, timestamp: &timestamp, signatures: &signatures, body }, &keys(), NOW)
+    }
+
+    // The same, of a single event.
+    fn opened(id: &str, body: &[u8]) -> Result<Opened, EnvelopeFault> {
+        let mut contents = contents("application/cloudevents+json; charset=utf-8", id, body)?;
+        match contents.broken {
+            None => Ok(contents.events.remove(0)),
+            Some(broken) => Err(broken.fault),
+        }
     }
 
     #[test]
@@ -283,5 +343,22 @@ mod tests {
         assert_eq!(open(&unsigned, &keys(), NOW).unwrap_err().code(), "not-authentic");
         let other = Received { content_type: "application/json", ..unsigned };
         assert_eq!(open(&other, &keys(), NOW).unwrap_err().code(), "unsupported-media-type");
+    }
+    #[test]
+    fn of_several_events_those_before_the_first_broken_one_are_good_and_keep_their_text() {
+        let good = String::from_utf8(event().seal().unwrap().body).unwrap();
+        let altered = good.replace("acct-1", "acct-2");
+        let batch = |body: &str| contents("application/cloudevents-batch+json", "batch-1", body.as_bytes());
+        let whole = batch(&format!("[{good}, {good}]")).unwrap();
+        assert!(whole.broken.is_none());
+        assert_eq!(whole.events.iter().map(|event| event.body.as_str()).collect::<Vec<_>>(), [&good, &good]);
+
+        let torn = batch(&format!("[{good},{altered},{good}]")).unwrap();
+        let broken = torn.broken.unwrap();
+        assert_eq!((torn.events.len(), broken.id, broken.fault.code()), (1, Some(event().id), "altered"));
+        let nameless = batch("[7]").unwrap().broken.unwrap();
+        assert_eq!((nameless.id, nameless.fault.code()), (None, "malformed"));
+        assert!(batch("[]").unwrap().events.is_empty());
+        assert_eq!(batch(&good).unwrap_err().code(), "malformed");
     }
 }

@@ -82,20 +82,35 @@ pub enum Contradiction {
     },
 }
 
+impl Verdict {
+    /// Whether the sender is told that the event has arrived. What comes behind any other is not looked at.
+    pub const fn is_taken(self) -> bool {
+        matches!(self, Self::Apply | Self::Duplicate)
+    }
+}
+
 /// Places an event.
 ///
-/// A void is placed like the event whose place it takes: it has the same links.
+/// A void is placed like the event whose place it takes: it has the same links. A snapshot says how things stand, so it
+/// may begin a stream, an era, or what follows a gap that the sender can no longer fill.
 pub fn place(link: &Link, memory: &Memory) -> Verdict {
-    if link.begins {
-        return begin(link, memory);
-    }
-    let next = memory.last.map_or(Sequence::FIRST, |last| last.sequence.next());
-    if link.sequence > next {
-        return Verdict::Expect(next);
-    }
     if let Some(remembered) = memory.same {
         let same = remembered == link.hash;
         return if same { Verdict::Duplicate } else { Verdict::Refuse(Contradiction::Rewritten { remembered }) };
+    }
+    let (next, reborn) = match memory.last {
+        None => (Sequence::FIRST, false),
+        Some(last) if link.era < last.era => {
+            return Verdict::Refuse(Contradiction::Superseded { era: link.era, current: last.era });
+        }
+        Some(last) => (last.sequence.next(), link.era > last.era),
+    };
+    if link.begins && (reborn || link.sequence > next) {
+        return Verdict::Apply;
+    }
+    // A snapshot of a place that a later one passed over tells nothing new: go on behind what was applied.
+    if link.sequence > next || link.begins && link.sequence < next {
+        return Verdict::Expect(next);
     }
     let before = if link.sequence == Sequence::FIRST {
         Some(Hash::ZERO)
@@ -104,58 +119,17 @@ pub fn place(link: &Link, memory: &Memory) -> Verdict {
     } else {
         memory.before
     };
+    let remembered = before.unwrap_or(Hash::ZERO);
     let follows = before == Some(link.prev_hash);
-    let unchained = || Verdict::Refuse(Contradiction::Unchained { remembered: before.unwrap_or(Hash::ZERO) });
-    match memory.last {
-        Some(last) if link.era < last.era => {
-            Verdict::Refuse(Contradiction::Superseded { era: link.era, current: last.era })
-        }
-        // The ledger lost its newest rows for good and began a new life before the place that was reached here. What
-        // was applied since is void; the new era goes on from the last event that both know.
-        Some(last) if link.era > last.era => {
-            if follows {
-                Verdict::Apply
-            } else if link.sequence == Sequence::FIRST {
-                unchained()
-            } else {
-                Verdict::Expect(Sequence::new(link.sequence.get() - 1))
-            }
-        }
-        Some(last) if link.sequence <= last.sequence => {
-            Verdict::Refuse(Contradiction::Rewritten { remembered: before.unwrap_or(last.hash) })
-        }
-        _ if follows => Verdict::Apply,
-        _ => unchained(),
+    // The ledger lost its newest rows for good and began a new life before the place that was reached here. What
+    // was applied since is void; the new era goes on from the last event that both know.
+    if reborn && !follows && link.sequence > Sequence::FIRST {
+        return Verdict::Expect(Sequence::new(link.sequence.get() - 1));
     }
-}
-
-/// Places a snapshot, which says how things stand and need follow nothing.
-fn begin(link: &Link, memory: &Memory) -> Verdict {
-    let Some(last) = memory.last else {
-        // Nothing is known of the resource: for this receiver it begins here.
-        return Verdict::Apply;
-    };
-    if let Some(remembered) = memory.same {
-        // The event itself was applied here, or this snapshot before: it says nothing new.
-        let same = remembered == link.hash;
-        return if same { Verdict::Duplicate } else { Verdict::Refuse(Contradiction::Rewritten { remembered }) };
+    if link.sequence < next && !reborn {
+        return Verdict::Refuse(Contradiction::Rewritten { remembered });
     }
-    if link.era < last.era {
-        return Verdict::Refuse(Contradiction::Superseded { era: link.era, current: last.era });
-    }
-    if link.era > last.era {
-        // The ledger began a new life. How things stand in it replaces all that was applied of the old one.
-        return Verdict::Apply;
-    }
-    if link.sequence <= last.sequence {
-        // Its place was passed over by a later snapshot. What has been applied since is newer: go on behind that.
-        return Verdict::Expect(last.sequence.next());
-    }
-    if link.sequence == last.sequence.next() && link.prev_hash != last.hash {
-        return Verdict::Refuse(Contradiction::Unchained { remembered: last.hash });
-    }
-    // It follows, or the sender no longer has what lies between: count what was passed over, and go on from here.
-    Verdict::Apply
+    if follows { Verdict::Apply } else { Verdict::Refuse(Contradiction::Unchained { remembered }) }
 }
 
 #[cfg(test)]
@@ -213,6 +187,13 @@ mod tests {
             ("a new era too far ahead", link(1, 6, 5, 16), at_three, expect(4)),
             ("an old era, never seen", link(0, 4, 3, 4), remember(last(1, 3, 13), None, None), superseded),
             ("an old era, again", link(0, 3, 2, 3), remember(last(1, 3, 13), Some(3), Some(2)), Verdict::Duplicate),
+            (
+                "an old era, again, beyond the new one",
+                link(0, 5, 4, 5),
+                remember(last(1, 3, 13), Some(5), Some(4)),
+                Verdict::Duplicate,
+            ),
+            ("an old era, never seen, far ahead", link(0, 9, 8, 9), remember(last(1, 3, 13), None, None), superseded),
             ("before the era began", link(1, 2, 1, 9), remember(last(1, 3, 13), None, Some(1)), rewritten(1)),
         ];
         for (what, link, memory, expected) in cases {
@@ -226,6 +207,7 @@ mod tests {
         let known = |same: Option<u8>| Memory { last: Some(last(1, 5, 5)), same: same.map(hash), before: None };
         let cases = [
             ("nothing is known", at(0, 7, 6, 7), Memory::default(), Verdict::Apply),
+            ("of a stream's first event", at(0, 1, 0, 1), Memory::default(), Verdict::Apply),
             ("the next", at(1, 6, 5, 6), known(None), Verdict::Apply),
             (
                 "the next, on another chain",

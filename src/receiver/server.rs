@@ -19,20 +19,21 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use super::{
-    envelope::{self, EnvelopeFault, Received},
-    inbox::Verdict,
-    store::{EventView, ReceiverStore, ResourceView, StoreFault},
+    answer::Answer,
+    envelope::{self, Contents, Received},
+    store::{ReceiverStore, StoreFault},
+    views::{EventView, ResourceView},
 };
 use crate::{
-    domain::{Clock, Sequence, Uid},
+    domain::{Clock, EventId, Sequence, Uid},
     sinks::{
         signature::{ID, SIGNATURE, SigningKeys, TIMESTAMP},
-        webhook::{MODE, SHADOW},
+        webhook::{BATCH_BYTES, MODE, SHADOW},
     },
 };
 
-/// Events are about one kilobyte.
-const BODY_LIMIT: usize = 256 * 1024;
+/// What the largest message takes, and as much again. An event is about one kilobyte.
+const BODY_LIMIT: usize = 2 * BATCH_BYTES;
 const DEFAULT_PAGE: u32 = 1_000;
 const LARGEST_PAGE: u32 = 10_000;
 /// How long requests that were begun may last once the server is told to stop.
@@ -127,32 +128,34 @@ async fn intake(State(receiver): State<Receiver>, headers: HeaderMap, body: Byte
         body: &body,
     };
     let now = receiver.clock.now();
-    let opened = match envelope::open(&received, &receiver.keys, now) {
-        Ok(opened) => opened,
-        Err(fault) => {
-            warn!(id = received.id, %fault, "a message was refused");
-            return refusal(status_of(&fault), fault.code(), &fault.to_string());
-        }
+    let Contents { events, broken } = match envelope::open(&received, &receiver.keys, now) {
+        Ok(contents) => contents,
+        Err(fault) => return answered(received.id, &Answer::refusing(&fault, None)),
     };
-    // An event is JSON, so it is UTF-8, and the text has the same bytes.
-    let Ok(text) = String::from_utf8(body.into()) else {
-        return refusal(StatusCode::BAD_REQUEST, "malformed", "the body is not UTF-8");
-    };
-    let link = opened.link.clone();
-    match receiver.store.take(opened, text, header(MODE) == SHADOW, now).await {
-        Ok(Verdict::Apply) => Json(json!({"outcome": "applied", "sequence": link.sequence})).into_response(),
-        Ok(Verdict::Duplicate) => Json(json!({"outcome": "duplicate", "sequence": link.sequence})).into_response(),
-        Ok(Verdict::Expect(expected)) => {
-            debug!(uid = %link.uid, sequence = %link.sequence, %expected, "events are missing before this one");
-            (StatusCode::CONFLICT, Json(json!({"expectedSequence": expected}))).into_response()
-        }
-        Ok(Verdict::Refuse(contradiction)) => {
-            error!(uid = %link.uid, sequence = %link.sequence, era = %link.era, hash = %link.hash, %contradiction,
-                "AN EVENT CONTRADICTS WHAT WAS APPLIED; compare the sender's ledger with this receiver");
-            refusal(StatusCode::UNPROCESSABLE_ENTITY, "contradiction", &contradiction.to_string())
-        }
+    let ids: Vec<EventId> = events.iter().map(|event| event.id.clone()).collect();
+    match receiver.store.take(events, header(MODE) == SHADOW, now).await {
+        Ok(verdicts) => answered(received.id, &Answer::to(ids.iter().zip(verdicts), broken)),
         Err(fault) => unavailable(&fault),
     }
+}
+
+/// Writes an answer, and to the log what somebody should know of it.
+fn answered(id: &str, answer: &Answer) -> Response {
+    match answer {
+        Answer::Taken { .. } => {}
+        Answer::Missing { event_id, expected_sequence } => {
+            debug!(%event_id, %expected_sequence, "events are missing before this one");
+        }
+        Answer::Refused { status: 422, message, event_id: Some(event_id), .. } => {
+            error!(%event_id, %message,
+                "AN EVENT CONTRADICTS WHAT WAS APPLIED; compare the sender's ledger with this receiver");
+        }
+        Answer::Refused { message, event_id, .. } => {
+            warn!(id, event_id = event_id.as_ref().map(EventId::as_str), %message, "a message was refused");
+        }
+    }
+    let status = StatusCode::from_u16(answer.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, Json(answer)).into_response()
 }
 
 async fn resources(State(receiver): State<Receiver>, Query(page): Query<ResourcePage>) -> Response {
@@ -181,18 +184,7 @@ fn is_full(count: usize, limit: u32) -> bool {
     u32::try_from(count).is_ok_and(|count| count >= limit)
 }
 
-fn status_of(fault: &EnvelopeFault) -> StatusCode {
-    match fault {
-        EnvelopeFault::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        EnvelopeFault::Signature(_) => StatusCode::UNAUTHORIZED,
-        EnvelopeFault::Event(_) | EnvelopeFault::Disagrees { .. } => StatusCode::BAD_REQUEST,
-    }
-}
-
-fn refusal(status: StatusCode, code: &str, message: &str) -> Response {
-    (status, Json(json!({"error": code, "message": message}))).into_response()
-}
-
 fn unavailable(fault: &StoreFault) -> Response {
-    refusal(StatusCode::SERVICE_UNAVAILABLE, "unavailable", &fault.to_string())
+    let body = json!({"error": "unavailable", "message": fault.to_string()});
+    (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
 }

@@ -5,7 +5,6 @@
 
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
 use sqlx::{
     Connection as _, Row as _, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
@@ -16,12 +15,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     envelope::Opened,
     inbox::{self, Last, Link, Memory, Verdict},
+    views::{self, EventView, ResourceView},
 };
 use crate::domain::{
-    Billable, Era, Event, EventId, Hash, Kind, Message, Sequence, Snapshot, State, TenantName, Timestamp, Uid, Void,
+    Billable, Era, Event, Hash, Kind, Message, Sequence, Snapshot, State, TenantName, Timestamp, Uid, Void,
 };
 
-/// At most so many events are applied in one transaction.
+/// At most so many messages are applied in one transaction.
 const BATCH: usize = 256;
 /// So many may wait for it; whoever comes then waits before it is taken in.
 const QUEUE: usize = 1_024;
@@ -89,69 +89,6 @@ impl StoreFault {
     }
 }
 
-/// One resource as the receiver knows it.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ResourceView {
-    /// Its UID.
-    pub uid: Uid,
-    /// Its kind.
-    pub kind: Kind,
-    /// Its namespace, where the kind has one.
-    pub namespace: Option<String>,
-    /// Its name.
-    pub name: String,
-    /// Its tenant.
-    pub tenant: TenantName,
-    /// The account that is charged.
-    pub account: String,
-    /// The plan it is charged by.
-    pub plan: String,
-    /// The era of its last event.
-    pub era: Era,
-    /// The place of its last event.
-    pub sequence: Sequence,
-    /// Its state.
-    pub state: State,
-    /// The hash of its last event.
-    pub hash: Hash,
-    /// What it costs since `effectiveAt`.
-    pub billable: Billable,
-    /// When its last event happened.
-    pub effective_at: Timestamp,
-    /// When that was applied here.
-    pub applied_at: Timestamp,
-    /// How many events were applied.
-    pub applied: i64,
-    /// The place of the last event that said how things stand; earlier than `sequence` if voids followed it, 0 if
-    /// nothing else came.
-    pub stated: Sequence,
-    /// How many places were passed over, because the stream began, or went on, with a snapshot.
-    pub skipped: i64,
-    /// Whether the last event came from a sink in mode Shadow: nobody is to be charged for it.
-    pub shadow: bool,
-}
-
-/// One applied event.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct EventView {
-    /// Its place.
-    pub sequence: Sequence,
-    /// Its era.
-    pub era: Era,
-    /// Its id.
-    pub event_id: EventId,
-    /// Its hash.
-    pub hash: Hash,
-    /// When it was applied here.
-    pub applied_at: Timestamp,
-    /// Whether it came from a sink in mode Shadow.
-    pub shadow: bool,
-    /// Its exact bytes.
-    pub body: String,
-}
-
 /// The receiver's memory.
 #[derive(Clone, Debug)]
 pub struct ReceiverStore {
@@ -163,11 +100,18 @@ pub struct ReceiverStore {
 
 #[derive(Debug)]
 struct Job {
-    opened: Opened,
-    body: String,
+    events: Vec<Opened>,
     shadow: bool,
     now: Timestamp,
-    answer: oneshot::Sender<Result<Verdict, StoreFault>>,
+    answer: oneshot::Sender<Result<Vec<Verdict>, StoreFault>>,
+}
+
+/// An event to apply, and how it came.
+#[derive(Clone, Copy, Debug)]
+struct Coming<'a> {
+    opened: &'a Opened,
+    shadow: bool,
+    now: Timestamp,
 }
 
 impl ReceiverStore {
@@ -201,19 +145,15 @@ impl ReceiverStore {
         self.writer.wait().await;
     }
 
-    /// Decides about an event and applies it if it is its turn. When this answers, the decision is on the disk.
+    /// Decides about the events of one message in their order, and applies those whose turn it is. When this answers, the
+    /// decisions are on the disk.
     ///
-    /// `shadow`: it came from a sink that only rehearses, which is remembered with it.
-    pub async fn take(
-        &self,
-        opened: Opened,
-        body: String,
-        shadow: bool,
-        now: Timestamp,
-    ) -> Result<Verdict, StoreFault> {
-        const DOING: &str = "applying an event";
+    /// It stops at the first event that is not taken: the last verdict is about that one, and what came before is kept.
+    /// `shadow`: they came from a sink that only rehearses, which is remembered with them.
+    pub async fn take(&self, events: Vec<Opened>, shadow: bool, now: Timestamp) -> Result<Vec<Verdict>, StoreFault> {
+        const DOING: &str = "applying events";
         let (answer, decided) = oneshot::channel();
-        let job = Job { opened, body, shadow, now, answer };
+        let job = Job { events, shadow, now, answer };
         self.jobs.send(job).await.map_err(|_| StoreFault::new(DOING, "it is being closed"))?;
         decided.await.map_err(|_| StoreFault::new(DOING, "it is being closed"))?
     }
@@ -227,7 +167,7 @@ impl ReceiverStore {
             .fetch_all(&self.readers)
             .await
             .map_err(|error| StoreFault::new(DOING, error))?;
-        rows.iter().map(|row| resource(row).map_err(|why| StoreFault { doing: DOING, why })).collect()
+        rows.iter().map(|row| views::resource(row).map_err(|why| StoreFault { doing: DOING, why })).collect()
     }
 
     /// The applied events of a resource in their order, behind the sequence `after`.
@@ -240,7 +180,7 @@ impl ReceiverStore {
             .fetch_all(&self.readers)
             .await
             .map_err(|error| StoreFault::new(DOING, error))?;
-        rows.iter().map(|row| event(row).map_err(|why| StoreFault { doing: DOING, why })).collect()
+        rows.iter().map(|row| views::event(row).map_err(|why| StoreFault { doing: DOING, why })).collect()
     }
 }
 
@@ -259,14 +199,14 @@ async fn write(mut connection: SqliteConnection, mut waiting: mpsc::Receiver<Job
         }
         match apply_all(&mut connection, &jobs).await {
             Ok(verdicts) => {
-                for (job, verdict) in jobs.drain(..).zip(verdicts) {
-                    // Whoever asked may be gone; the event is applied, and its next try will be a duplicate.
-                    let _ = job.answer.send(Ok(verdict));
+                for (job, verdicts) in jobs.drain(..).zip(verdicts) {
+                    // Whoever asked may be gone; the events are applied, and their next try will be a duplicate.
+                    let _ = job.answer.send(Ok(verdicts));
                 }
             }
             Err(error) => {
                 let fault = StoreFault::new("applying events", error);
-                tracing::error!(%fault, events = jobs.len(), "nothing was applied");
+                tracing::error!(%fault, messages = jobs.len(), "nothing was applied");
                 for job in jobs.drain(..) {
                     let _ = job.answer.send(Err(fault.clone()));
                 }
@@ -278,20 +218,27 @@ async fn write(mut connection: SqliteConnection, mut waiting: mpsc::Receiver<Job
     }
 }
 
-async fn apply_all(connection: &mut SqliteConnection, jobs: &[Job]) -> Result<Vec<Verdict>, sqlx::Error> {
+async fn apply_all(connection: &mut SqliteConnection, jobs: &[Job]) -> Result<Vec<Vec<Verdict>>, sqlx::Error> {
     // Immediate, because it will write: a transaction that begins as a reader may find that it no longer can.
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    let mut verdicts = Vec::with_capacity(jobs.len());
+    let mut all = Vec::with_capacity(jobs.len());
     for job in jobs {
-        let memory = remember(&mut transaction, &job.opened.link).await?;
-        let verdict = inbox::place(&job.opened.link, &memory);
-        if verdict == Verdict::Apply {
-            apply(&mut transaction, job).await?;
+        let mut verdicts = Vec::with_capacity(job.events.len());
+        for opened in &job.events {
+            let memory = remember(&mut transaction, &opened.link).await?;
+            let verdict = inbox::place(&opened.link, &memory);
+            if verdict == Verdict::Apply {
+                apply(&mut transaction, Coming { opened, shadow: job.shadow, now: job.now }).await?;
+            }
+            verdicts.push(verdict);
+            if !verdict.is_taken() {
+                break;
+            }
         }
-        verdicts.push(verdict);
+        all.push(verdicts);
     }
     transaction.commit().await?;
-    Ok(verdicts)
+    Ok(all)
 }
 
 async fn remember(connection: &mut SqliteConnection, link: &Link) -> Result<Memory, sqlx::Error> {
@@ -303,7 +250,8 @@ async fn remember(connection: &mut SqliteConnection, link: &Link) -> Result<Memo
     let last =
         Last { sequence: Sequence::new(row.try_get(0)?), hash: parsed(&row, 1)?, era: Era::new(row.try_get(2)?) };
     let mut memory = Memory { last: Some(last), ..Memory::default() };
-    if link.sequence > last.sequence {
+    // Of an era that has ended, places beyond the last one may have been applied too.
+    if link.sequence > last.sequence && link.era >= last.era {
         return Ok(memory);
     }
     let rows =
@@ -323,8 +271,8 @@ async fn remember(connection: &mut SqliteConnection, link: &Link) -> Result<Memo
     Ok(memory)
 }
 
-async fn apply(connection: &mut SqliteConnection, job: &Job) -> Result<(), sqlx::Error> {
-    let Opened { link, id, message } = &job.opened;
+async fn apply(connection: &mut SqliteConnection, coming: Coming<'_>) -> Result<(), sqlx::Error> {
+    let Opened { link, id, message, body } = coming.opened;
     sqlx::query(
         "INSERT INTO event (uid, sequence, era, event_id, hash, body, applied_at, shadow)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
@@ -334,30 +282,30 @@ async fn apply(connection: &mut SqliteConnection, job: &Job) -> Result<(), sqlx:
     .bind(link.era.get())
     .bind(id.as_str())
     .bind(link.hash.to_string())
-    .bind(&job.body)
-    .bind(job.now.as_micros())
-    .bind(job.shadow)
+    .bind(body)
+    .bind(coming.now.as_micros())
+    .bind(coming.shadow)
     .execute(&mut *connection)
     .await?;
     match message {
         Message::Transition(Event { data, .. }) => {
             let subject = (data.kind, data.namespace.as_deref(), data.name.as_str());
             let owner = (&data.tenant, data.account.as_str(), data.plan.as_str());
-            state(connection, job, subject, owner, (&data.to, data.billable, data.effective_at)).await
+            state(connection, coming, subject, owner, (&data.to, data.billable, data.effective_at)).await
         }
         Message::Snapshot(Snapshot { data, .. }) => {
             let subject = (data.kind, data.namespace.as_deref(), data.name.as_str());
             let owner = (&data.tenant, data.account.as_str(), data.plan.as_str());
-            state(connection, job, subject, owner, (&data.state, data.billable, data.effective_at)).await
+            state(connection, coming, subject, owner, (&data.state, data.billable, data.effective_at)).await
         }
         Message::Void(Void { data, time, .. }) => {
-            if advance(connection, job).await? {
+            if advance(connection, coming).await? {
                 return Ok(());
             }
             // The very first event was voided. Until the next one says more, nothing is known and nothing charged.
             let subject = (data.kind, data.namespace.as_deref(), data.name.as_str());
             let owner = (&data.tenant, data.account.as_str(), data.plan.as_str());
-            state(connection, job, subject, owner, (&UNSTATED, Billable::ZERO, *time)).await?;
+            state(connection, coming, subject, owner, (&UNSTATED, Billable::ZERO, *time)).await?;
             sqlx::query("UPDATE resource SET stated = 0 WHERE uid = ?1")
                 .bind(link.uid.as_str())
                 .execute(connection)
@@ -367,15 +315,15 @@ async fn apply(connection: &mut SqliteConnection, job: &Job) -> Result<(), sqlx:
     }
 }
 
-/// Remembers how things stand with the resource of `job` from now on.
+/// Remembers how things stand with the resource of `coming` from now on.
 async fn state(
     connection: &mut SqliteConnection,
-    job: &Job,
+    coming: Coming<'_>,
     (kind, namespace, name): (Kind, Option<&str>, &str),
     (tenant, account, plan): (&TenantName, &str, &str),
     (state, billable, effective_at): (&State, Billable, Timestamp),
 ) -> Result<(), sqlx::Error> {
-    let link = &job.opened.link;
+    let link = &coming.opened.link;
     let billable = serde_json::to_string(&billable).map_err(|error| sqlx::Error::Encode(error.into()))?;
     sqlx::query(
         "INSERT INTO resource (uid, kind, namespace, name, tenant, account, plan, era, sequence, state, hash, billable,
@@ -399,16 +347,16 @@ async fn state(
     .bind(link.hash.to_string())
     .bind(billable)
     .bind(effective_at.as_micros())
-    .bind(job.now.as_micros())
-    .bind(job.shadow)
+    .bind(coming.now.as_micros())
+    .bind(coming.shadow)
     .execute(connection)
     .await
     .map(drop)
 }
 
 /// Goes one place further in a stream that is known, and leaves how things stand. Answers whether it is known.
-async fn advance(connection: &mut SqliteConnection, job: &Job) -> Result<bool, sqlx::Error> {
-    let link = &job.opened.link;
+async fn advance(connection: &mut SqliteConnection, coming: Coming<'_>) -> Result<bool, sqlx::Error> {
+    let link = &coming.opened.link;
     let known = sqlx::query(
         "UPDATE resource SET era = ?2, sequence = ?3, hash = ?4, applied_at = ?5, shadow = ?6, applied = applied + 1
          WHERE uid = ?1",
@@ -417,52 +365,11 @@ async fn advance(connection: &mut SqliteConnection, job: &Job) -> Result<bool, s
     .bind(link.era.get())
     .bind(link.sequence.get())
     .bind(link.hash.to_string())
-    .bind(job.now.as_micros())
-    .bind(job.shadow)
+    .bind(coming.now.as_micros())
+    .bind(coming.shadow)
     .execute(connection)
     .await?;
     Ok(known.rows_affected() == 1)
-}
-
-fn resource(row: &SqliteRow) -> Result<ResourceView, String> {
-    let damaged = |error: &dyn std::fmt::Display| format!("a resource's row is damaged: {error}");
-    let text = |column: &str| row.try_get::<String, _>(column).map_err(|error| damaged(&error));
-    let number = |column: &str| row.try_get::<i64, _>(column).map_err(|error| damaged(&error));
-    Ok(ResourceView {
-        uid: Uid::new(text("uid")?),
-        kind: text("kind")?.parse().map_err(|error| damaged(&error))?,
-        namespace: row.try_get("namespace").map_err(|error| damaged(&error))?,
-        name: text("name")?,
-        tenant: TenantName::new(text("tenant")?),
-        account: text("account")?,
-        plan: text("plan")?,
-        era: Era::new(number("era")?),
-        sequence: Sequence::new(number("sequence")?),
-        state: State::named(text("state")?),
-        hash: text("hash")?.parse().map_err(|error| damaged(&error))?,
-        billable: serde_json::from_str(&text("billable")?).map_err(|error| damaged(&error))?,
-        effective_at: Timestamp::from_micros(number("effective_at")?),
-        applied_at: Timestamp::from_micros(number("applied_at")?),
-        applied: number("applied")?,
-        stated: Sequence::new(number("stated")?),
-        skipped: number("skipped")?,
-        shadow: number("shadow")? != 0,
-    })
-}
-
-fn event(row: &SqliteRow) -> Result<EventView, String> {
-    let damaged = |error: &dyn std::fmt::Display| format!("an event's row is damaged: {error}");
-    let text = |column: &str| row.try_get::<String, _>(column).map_err(|error| damaged(&error));
-    let number = |column: &str| row.try_get::<i64, _>(column).map_err(|error| damaged(&error));
-    Ok(EventView {
-        sequence: Sequence::new(number("sequence")?),
-        era: Era::new(number("era")?),
-        event_id: EventId::new(text("event_id")?),
-        hash: text("hash")?.parse().map_err(|error| damaged(&error))?,
-        applied_at: Timestamp::from_micros(number("applied_at")?),
-        shadow: number("shadow")? != 0,
-        body: text("body")?,
-    })
 }
 
 fn parsed(row: &SqliteRow, column: usize) -> Result<Hash, sqlx::Error> {

@@ -7,7 +7,7 @@ use reqwest::StatusCode;
 use super::Ending;
 
 /// How much of an answer is shown to people.
-const EXCERPT: usize = 200;
+const EXCERPT: usize = 320;
 
 /// What came back.
 #[derive(Debug)]
@@ -146,6 +146,6 @@ mod tests {
         };
         let text = answer.describe();
         assert!(text.starts_with("answered 400 Bad Request: no such account very very"), "{text}");
-        assert!(text.ends_with(" …") && text.chars().count() < 240 && !text.contains('\n'), "{text}");
+        assert!(text.ends_with(" …") && text.chars().count() < 360 && !text.contains('\n'), "{text}");
     }
 }

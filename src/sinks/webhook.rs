@@ -156,8 +156,7 @@ impl Sink for Webhook {
 impl Messenger for Webhook {
     async fn send(&self, rows: &[&OutboxRow]) -> Result<(), Blame> {
         let body = together::array(rows);
-        // The same events make the same message, so a receiver that keeps ids of messages knows it again.
-        let id = format!("batch-{}", hex::encode(&Sha256::digest(&body)[..16]));
+        let id = batch_id(&body);
         let doing = format!("sending {} to {}", described(rows), self.endpoint.origin());
         self.post(&doing, BATCH_MEDIA_TYPE, &id, body, rows.len()).await
     }
@@ -213,6 +212,13 @@ impl Webhook {
         }
         Ok(headers)
     }
+}
+
+/// The id of several events in one message.
+///
+/// The same events make the same message, so a receiver that keeps ids of messages knows it again.
+pub fn batch_id(body: &[u8]) -> String {
+    format!("batch-{}", hex::encode(&Sha256::digest(body)[..16]))
 }
 
 /// What an answer means for a message that holds `events` events. Pure.

@@ -13,7 +13,7 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 use trueup::domain::Uid;
 
-/// A message as it came over the wire.
+/// A message as it came over the wire. Of several events, the first one's resource and sequence.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Message {
     pub path: String,
@@ -21,6 +21,7 @@ pub struct Message {
     pub body: Vec<u8>,
     pub uid: Uid,
     pub sequence: i64,
+    pub events: usize,
 }
 
 /// What to do with one.
@@ -165,10 +166,12 @@ async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Message> {
     let rest = buffer.split_off(head_end + length);
     let body = buffer[head_end..].to_vec();
     *buffer = rest;
+    let said: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    let (first, events) = said.as_array().map_or((&said, 1), |several| (&several[0], several.len()));
     // Whatever type it is of: transitions, voids and snapshots have these.
-    let event: serde_json::Value = serde_json::from_slice(&body).unwrap();
-    let uid = Uid::new(event["data"]["uid"].as_str().unwrap());
-    Some(Message { path, headers, body, uid, sequence: event["data"]["sequence"].as_i64().unwrap() })
+    let uid = Uid::new(first["data"]["uid"].as_str().unwrap());
+    let sequence = first["data"]["sequence"].as_i64().unwrap();
+    Some(Message { path, headers, body, uid, sequence, events })
 }
 
 async fn write(stream: &mut TcpStream, status: u16, header: &str, body: &[u8]) -> Option<()> {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, missing_docs, reason = "this is a test")]
 
+mod batches;
 mod doubt;
 mod faults;
 mod flow;

@@ -228,11 +228,21 @@ pub fn webhook(address: SocketAddr, clock: &Arc<dyn Clock>) -> Arc<dyn Sink> {
 
 /// A sink that sends to `address` and waits so long for an answer.
 pub fn webhook_within(timeout: Duration, address: SocketAddr, clock: &Arc<dyn Clock>) -> Arc<dyn Sink> {
+    webhook_with(timeout, false, address, clock)
+}
+
+/// A sink that sends to `address` as many events in one message as there are.
+pub fn webhook_in_batches(address: SocketAddr, clock: &Arc<dyn Clock>) -> Arc<dyn Sink> {
+    webhook_with(TIMEOUT, true, address, clock)
+}
+
+fn webhook_with(timeout: Duration, batch: bool, address: SocketAddr, clock: &Arc<dyn Clock>) -> Arc<dyn Sink> {
     let config = SinkConfig {
         sink_type: "webhook".into(),
         settings: serde_json::json!({
             "url": format!("http://{address}/events"),
             "timeout": format!("{}ms", timeout.as_millis()),
+            "batch": batch,
         }),
         secrets: BTreeMap::from([("signingKeys".to_owned(), SecretString::from(KEY))]),
     };

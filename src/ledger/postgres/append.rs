@@ -9,15 +9,13 @@ use std::collections::HashMap;
 
 use sqlx::{FromRow, PgConnection, PgPool, query};
 
-use super::{
-    known::{Known, Memory},
-    write::write,
-};
+use super::write::{Place, write};
 use crate::{
     domain::{Epoch, Position, Shard, Tables, Timestamp, Uid},
     ledger::{
         batch::{self, Standing},
         fault::not_committed,
+        known::{Known, Memory},
         records::{HeadRecord, StandingRecord, head_columns},
         store::{AppendError, StoreError},
         types::{Draft, Head, Outcome, ShardRow},
@@ -50,9 +48,10 @@ pub(super) async fn append(
             // Nothing is refused by what may be out of date.
             Ok(_) | Err(_) => continue,
         };
+        let place = Place { head: before.head(), revision: before.revision() };
         // A shard that moved meanwhile was moved by a newer leader, which the next round finds out, by an earlier try of
         // this one, whose answer was lost, or because a destination was opened or closed.
-        if batch.rows.is_empty() || write(&mut connection, before.place(), &batch).await? {
+        if batch.rows.is_empty() || write(&mut connection, place, &batch).await? {
             before.advance(&batch);
             known.put(before);
             return Ok((batch.outcomes, batch.shard.head));

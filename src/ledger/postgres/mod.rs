@@ -5,7 +5,6 @@
 mod append;
 mod deliver;
 mod destinations;
-mod known;
 mod lead;
 #[allow(clippy::duplicate_mod, reason = "once for each database, see its first lines")]
 #[path = "../mend.rs"]
@@ -33,10 +32,11 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use self::{known::Known, partitions::Room, transaction::begin};
+use self::{partitions::Room, transaction::begin};
 use super::{
     fault::{failed, not_committed},
     interventions::{Intervention, Refusal, Request},
+    known::Known,
     past::{PastQuery, PastState},
     store::{AppendError, Counts, Store, StoreError},
     types::{

@@ -10,6 +10,7 @@ use crate::{
     ledger::{
         batch::{self, Batch, Standing},
         fault::{commit_failed, not_committed},
+        known::{Known, Memory},
         records::{HeadRecord, InstallationRecord, ShardRecord, head_columns},
         store::{AppendError, StoreError},
         types::{Draft, Head, Outcome, Row, ShardRow},
@@ -18,8 +19,12 @@ use crate::{
 
 const DOING: &str = "appending to the ledger";
 
+/// All else that a decision stands on is read under the lock each time.
+const REVISION: i64 = 0;
+
 pub(super) async fn append(
     pool: &SqlitePool,
+    known: &Known,
     tables: Tables,
     shard: Shard,
     epoch: Epoch,
@@ -28,16 +33,25 @@ pub(super) async fn append(
 ) -> Result<Vec<Outcome>, AppendError> {
     let failed = not_committed(DOING);
     let mut transaction = pool.begin_with(BEGIN).await.map_err(failed)?;
-    let standing = read(&mut transaction, shard, drafts).await?;
-    let batch = batch::decide(tables, standing, epoch, now, drafts)?;
+    // Put back only when the outcome is known.
+    let mut memory = read(&mut transaction, shard, drafts, known.take(shard)).await?;
+    let batch = batch::decide(tables, memory.standing(drafts), epoch, now, drafts)?;
     if !batch.rows.is_empty() {
         write(&mut transaction, &batch, now).await.map_err(failed)?;
     }
     transaction.commit().await.map_err(commit_failed(DOING))?;
+    memory.advance(&batch);
+    known.put(memory);
     Ok(batch.outcomes)
 }
 
-async fn read(connection: &mut SqliteConnection, shard: Shard, drafts: &[Draft]) -> Result<Standing, AppendError> {
+/// How the shard stands, with the heads that are not `known` already.
+async fn read(
+    connection: &mut SqliteConnection,
+    shard: Shard,
+    drafts: &[Draft],
+    known: Option<Memory>,
+) -> Result<Memory, AppendError> {
     let failed = not_committed(DOING);
     let found = query_as::<_, ShardRecord>("SELECT id, epoch, holder, head, recorded_at FROM shard WHERE id = $1")
         .bind(shard.get())
@@ -50,22 +64,36 @@ async fn read(connection: &mut SqliteConnection, shard: Shard, drafts: &[Draft])
         .map_err(failed)?
         .ok_or(AppendError::NotCommitted(StoreError::NoInstallation { doing: DOING }))?;
     let selectors = openings::selectors(&mut *connection).await.map_err(AppendError::NotCommitted)?;
+    let shard = found.map_or_else(|| ShardRow::unclaimed(shard), Into::into);
+    let known = known.filter(|memory| memory.is_at(&shard, REVISION));
+    let mut unknown = batch::uids(drafts);
+    unknown.retain(|uid| !known.as_ref().is_some_and(|memory| memory.knows(uid)));
+    let heads = heads(connection, &unknown).await?;
+    let read = Memory::new(Standing { shard, installation: installation.into(), heads, selectors }, REVISION);
+    Ok(match known {
+        Some(known) => known.and(read),
+        None => read,
+    })
+}
+
+async fn heads(connection: &mut SqliteConnection, uids: &[Uid]) -> Result<HashMap<Uid, Head>, AppendError> {
+    if uids.is_empty() {
+        return Ok(HashMap::new());
+    }
     let records = query_as::<_, HeadRecord>(concat!(
         "SELECT ",
         head_columns!(),
         " FROM resource WHERE uid IN (SELECT value FROM json_each($1))"
     ))
-    .bind(json(&batch::uids(drafts)))
+    .bind(json(uids))
     .fetch_all(connection)
     .await
-    .map_err(failed)?;
-    let mut heads = HashMap::with_capacity(records.len());
-    for record in records {
+    .map_err(not_committed(DOING))?;
+    let heads = records.into_iter().map(|record| {
         let head = Head::try_from(record).map_err(AppendError::NotCommitted)?;
-        heads.insert(head.subject.uid.clone(), head);
-    }
-    let shard = found.map_or_else(|| ShardRow::unclaimed(shard), Into::into);
-    Ok(Standing { shard, installation: installation.into(), heads, selectors })
+        Ok((head.subject.uid.clone(), head))
+    });
+    heads.collect()
 }
 
 async fn write(connection: &mut SqliteConnection, batch: &Batch, now: Timestamp) -> Result<(), sqlx::Error> {

@@ -30,6 +30,7 @@ use sqlx::{
 use super::{
     fault::failed,
     interventions::{Intervention, Refusal, Request},
+    known::Known,
     past::{PastQuery, PastState},
     store::{AppendError, Counts, Store, StoreError},
     types::{
@@ -83,6 +84,7 @@ pub struct SqliteStore {
     // One connection: writers queue here, in order, instead of being told that the file is busy.
     writing: SqlitePool,
     reading: SqlitePool,
+    known: Known,
 }
 
 impl SqliteStore {
@@ -106,6 +108,7 @@ impl SqliteStore {
             tables,
             writing: pool(1).connect_lazy_with(options.clone()),
             reading: pool(4).connect_lazy_with(options.pragma("query_only", "on")),
+            known: Known::default(),
         })
     }
 
@@ -117,7 +120,7 @@ impl SqliteStore {
         // Not even the journal's mode is set: the file may turn out to be somebody else's.
         let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(PATIENCE);
         let pool = SqlitePoolOptions::new().max_connections(4).acquire_timeout(2 * PATIENCE).connect_lazy_with(options);
-        Ok(Self { tables, writing: pool.clone(), reading: pool })
+        Ok(Self { tables, writing: pool.clone(), reading: pool, known: Known::default() })
     }
 }
 
@@ -151,7 +154,7 @@ impl Store for SqliteStore {
         now: Timestamp,
         drafts: &[Draft],
     ) -> Result<Vec<Outcome>, AppendError> {
-        append::append(&self.writing, self.tables, shard, epoch, now, drafts).await
+        append::append(&self.writing, &self.known, self.tables, shard, epoch, now, drafts).await
     }
 
     async fn head(&self, uid: &Uid) -> Result<Option<Head>, StoreError> {

@@ -1,21 +1,19 @@
 //! What this process knows of a shard from its last append, so that the next one need not read it.
 //!
 //! It may be out of date at any time, and is never trusted: whatever is decided by it is written only if the shard's row is
-//! still where it was, and everything that a decision stands on moves that row.
+//! still where it was, and everything that a decision stands on moves that row. (SQLite looks at the row first, under its
+//! lock; PostgreSQL writes nothing unless the row is still there.)
 
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
 };
 
-use super::write::Place;
-use crate::{
-    domain::{Shard, Uid},
-    ledger::{
-        batch::{Batch, Standing},
-        types::{Draft, Head},
-    },
+use super::{
+    batch::{Batch, Standing},
+    types::{Draft, Head, ShardRow},
 };
+use crate::domain::{Position, Shard, Uid};
 
 /// So many heads are kept, of about a kilobyte each.
 const HEADS: usize = 10_000;
@@ -49,15 +47,31 @@ impl Memory {
         Self { standing, revision }
     }
 
-    /// Where the shard's row was.
-    pub(super) fn place(&self) -> Place {
-        Place { head: self.standing.shard.head, revision: self.revision }
+    /// The shard's newest position.
+    pub(super) fn head(&self) -> Position {
+        self.standing.shard.head
+    }
+
+    /// What moves with everything else that a decision stands on, where no lock says as much.
+    pub(super) fn revision(&self) -> i64 {
+        self.revision
+    }
+
+    /// Whether the shard's row is where it was.
+    pub(super) fn is_at(&self, shard: &ShardRow, revision: i64) -> bool {
+        self.standing.shard == *shard && self.revision == revision
+    }
+
+    /// Whether a stream's head is known. That of a new one never is.
+    pub(super) fn knows(&self, uid: &Uid) -> bool {
+        self.standing.heads.contains_key(uid)
     }
 
     /// This and what was just `read`; only that, if the shard has moved meanwhile.
     pub(super) fn and(self, mut read: Self) -> Self {
-        let same = self.standing.shard == read.standing.shard && self.revision == read.revision;
-        if same && self.standing.heads.len() + read.standing.heads.len() <= HEADS {
+        if self.is_at(&read.standing.shard, read.revision)
+            && self.standing.heads.len() + read.standing.heads.len() <= HEADS
+        {
             read.standing.heads.extend(self.standing.heads);
         }
         read
@@ -72,9 +86,9 @@ impl Memory {
         self.standing.heads.extend(batch.heads.iter().map(|head| (head.subject.uid.clone(), head.clone())));
     }
 
-    /// Whether the heads of all streams that `drafts` go on with are known. Those of new ones never are.
+    /// Whether the heads of all streams that `drafts` name are known.
     pub(super) fn covers(&self, drafts: &[Draft]) -> bool {
-        drafts.iter().all(|draft| self.standing.heads.contains_key(&draft.subject.uid))
+        drafts.iter().all(|draft| self.knows(&draft.subject.uid))
     }
 
     /// What a decision about `drafts` stands on.
