@@ -9,10 +9,16 @@ mod support;
 mod append;
 #[path = "ledger/appender.rs"]
 mod appender;
+#[path = "ledger/cuts.rs"]
+mod cuts;
+#[path = "ledger/cutting.rs"]
+mod cutting;
 #[path = "ledger/deliver.rs"]
 mod deliver;
 #[path = "ledger/histories.rs"]
 mod histories;
+#[path = "ledger/sqlite.rs"]
+mod in_a_file;
 #[path = "ledger/lab.rs"]
 mod lab;
 #[path = "ledger/mend.rs"]
