@@ -4,8 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use trueup::{
-    domain::{Clock, Epoch, SystemClock},
-    ledger::{self, Appender, AppenderError, AppenderLimits, Draft, Outcome, Store, StoreError},
+    domain::{Clock, DestinationId, Epoch, Sequence, SystemClock, Uid},
+    ledger::{
+        self, Appender, AppenderError, AppenderLimits, Claim, Draft, Outcome, Settlement, Store, StoreError,
+        lanes::MAX_LEASE,
+    },
 };
 
 use crate::{
@@ -17,7 +20,7 @@ use crate::{
 fn start(store: Arc<dyn Store>, epoch: Epoch) -> Appender {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let limits = AppenderLimits { deadline: Duration::from_mins(1), ..AppenderLimits::default() };
-    Appender::start(store, SHARD, epoch, clock, limits).0
+    Appender::start(store, SHARD, epoch, clock, limits, Arc::default()).0
 }
 
 async fn append_all(appender: &Appender, drafts: &[Draft]) -> Vec<Result<Outcome, AppenderError>> {
@@ -32,6 +35,13 @@ fn drafts(round: i64) -> Vec<Draft> {
 
 const APPENDING: &str = "trueup append";
 const GENERAL: &str = "trueup general";
+const DELIVERING: &str = "trueup deliver";
+
+/// The address of the database at `url`, as it is reached by way of `proxy`.
+fn through(url: &str, proxy: &Proxy) -> String {
+    let database = url.split(['/', '?']).nth(3).unwrap();
+    format!("postgres://ledger@127.0.0.1:{}/{database}?sslmode=disable", proxy.port)
+}
 
 /// Cuts connections at each message in turn, until an append is done before the cut would come. Answers how often the
 /// outcome was unknown.
@@ -42,8 +52,7 @@ async fn cut_everywhere(sessions: &'static str, way: Way, times: usize, anew: bo
     let lab = Lab::at(url.clone()).await;
     let epoch = lab.lead().await;
     let proxy = Proxy::start(Postgres::shared().directory().to_owned()).await;
-    let database = url.split(['/', '?']).nth(3).unwrap();
-    let through = format!("postgres://ledger@127.0.0.1:{}/{database}?sslmode=disable", proxy.port);
+    let through = through(&url, &proxy);
     let open = || start(ledger::open(&through, TABLES).unwrap(), epoch);
     let mut appender = open();
     for outcome in append_all(&appender, &drafts(0)).await {
@@ -60,7 +69,7 @@ async fn cut_everywhere(sessions: &'static str, way: Way, times: usize, anew: bo
         proxy.cut(cut);
         for (draft, outcome) in drafts(round).iter().zip(append_all(&appender, &drafts(round)).await) {
             let outcome = outcome.unwrap_or_else(|error| panic!("{cut:?}: {error}"));
-            let (head, before) = (appended(&outcome), draft.after.map_or(0, |after| after.get()));
+            let (head, before) = (appended(&outcome), draft.after.map_or(0, Sequence::get));
             assert_eq!((&head.subject.uid, head.sequence.get()), (&draft.subject.uid, before + 1), "{cut:?}");
         }
         if proxy.mend() == 0 {
@@ -90,6 +99,54 @@ async fn new_connections_that_are_cut_again_and_again_lose_and_double_nothing() 
     for way in [Way::Asked, Way::Answered] {
         assert!(cut_everywhere(APPENDING, way, 2, true).await > 0, "no outcome was ever unknown");
         cut_everywhere(GENERAL, way, 2, true).await;
+    }
+}
+
+/// Claims what is due, and acknowledges all of it.
+async fn deliver(lab: &Lab, store: &dyn Store) -> Result<Vec<(Uid, Sequence)>, StoreError> {
+    let claims = store.claim(&lab.request(&DestinationId::new("billing")), lab.now()).await?;
+    let sent = claims.iter().flat_map(|claim| claim.rows.iter().map(|row| (claim.uid.clone(), row.sequence))).collect();
+    let end = |claim: Claim| {
+        let through = claim.rows.last().unwrap().sequence;
+        (claim.destination, claim.uid, claim.token, Settlement::Acked { through })
+    };
+    store.settle(&claims.into_iter().map(end).collect::<Vec<_>>(), lab.now()).await?;
+    Ok(sent)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_cut_between_a_claim_and_its_settlement_holds_up_nothing_for_longer_than_a_lease() {
+    for way in [Way::Asked, Way::Answered] {
+        let url = Postgres::shared().database().await;
+        let lab = Lab::at(url.clone()).await;
+        let epoch = lab.lead().await;
+        lab.store.open_destination(&DestinationId::new("billing"), lab.now()).await.unwrap();
+        let proxy = Proxy::start(Postgres::shared().directory().to_owned()).await;
+        let store = ledger::open(&through(&url, &proxy), TABLES).unwrap();
+        for round in 0.. {
+            let rows: Vec<_> = ["a", "b"].iter().map(|uid| nth(uid, round, START)).collect();
+            lab.append(epoch, &rows).await;
+            let cut = Cut { sessions: DELIVERING, way, after: usize::try_from(round).unwrap(), times: 1 };
+            proxy.cut(cut);
+            let first = deliver(&lab, store.as_ref()).await;
+            let was_cut = proxy.mend() > 0;
+            if let Err(error) = &first {
+                assert!(error.is_transient(), "{cut:?}: {error}");
+                // Either it was acknowledged, and nobody was told, or the lease ends.
+                lab.pass(MAX_LEASE).await;
+                deliver(&lab, store.as_ref()).await.unwrap();
+            }
+            for lane in lab.store.lanes(None, false, 10).await.unwrap() {
+                assert_eq!((lane.acked, lane.head.get()), (lane.head, round + 1), "{cut:?}: {lane:?}");
+            }
+            if !was_cut {
+                assert!(round > 5, "only {round} messages were cut");
+                assert_eq!(first.unwrap().len(), 2);
+                break;
+            }
+            assert!(round < 300, "a delivery of {round} messages");
+        }
+        lab.assert_clean().await;
     }
 }
 

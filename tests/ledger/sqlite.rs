@@ -16,7 +16,7 @@ const ALONE: &str = "TRUEUP_TEST_ALONE";
 fn start(lab: &Lab, epoch: trueup::domain::Epoch, attempt: Duration) -> Appender {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let limits = AppenderLimits { deadline: Duration::from_mins(1), attempt, ..AppenderLimits::default() };
-    Appender::start(Arc::clone(&lab.store), SHARD, epoch, clock, limits).0
+    Appender::start(Arc::clone(&lab.store), SHARD, epoch, clock, limits, Arc::default()).0
 }
 
 /// Waits until `appender` has failed so often from now on.
