@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, missing_docs, reason = "this is a test")]
 
+mod certificates;
 mod faults;
 mod flow;
 mod front;
 mod healing;
 mod held;
+mod hostile;
 mod nats;
 mod openmeter;
 mod rig;
