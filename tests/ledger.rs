@@ -68,6 +68,7 @@ on_every_store! {
     append::rows_can_be_asked_for_by_stream_name_time_and_place
     append::a_large_batch_is_written_whole
     append::two_stores_on_one_database_see_each_other
+    append::what_a_store_wrote_last_is_not_believed_to_be_the_last
     append::the_installation_is_written_once
     append::an_abandoned_call_leaves_no_transaction_behind
     past::what_was_is_told_by_what_is_known_now_and_by_what_was_known_then

@@ -47,8 +47,8 @@ impl Sink for Nowhere {
         Duration::from_secs(1)
     }
 
-    fn dedupe_horizon(&self) -> Option<Duration> {
-        None
+    async fn dedupe_horizon(&self) -> Result<Option<Duration>, Ending> {
+        Ok(None)
     }
 }
 

@@ -19,7 +19,7 @@ pub use backup::{
 pub use backuprepository::{
     BackupRepository, BackupRepositorySpec, BackupRepositoryStatus, FilesystemRepository, S3Repository,
 };
-pub use billingsink::{BillingSink, BillingSinkSpec, BillingSinkStatus, StartAt};
+pub use billingsink::{BillingSink, BillingSinkSpec, BillingSinkStatus, SinkMode, SinkSelector};
 pub use common::{API_GROUP, API_VERSION, Condition, LedgerRef, LocalName, MANAGER, SecretKey, annotation, label};
 pub use quantity::{ParseQuantityError, Quantity};
 pub use sinks::{CaBundle, ConfigMapKey, NatsSink, OpenMeterSink, WebhookSink};

@@ -24,6 +24,7 @@ mod waits;
 
 pub use appender::{Appender, AppenderError, AppenderLimits, AppenderStats, StatsView};
 pub use audit::{Report, audit};
+pub use lanes::AMBIGUOUS;
 pub use memory::MemoryStore;
 pub use open::{open, open_existing};
 pub use past::{Believed, Doubt, Held, PastQuery, PastState};

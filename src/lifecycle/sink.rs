@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Finalizer, Object, Verdict};
 use crate::{
-    api::{BillingSinkSpec, BillingSinkStatus},
+    api::{BillingSinkSpec, BillingSinkStatus, SinkMode},
     domain::Timestamp,
 };
 
@@ -123,6 +123,14 @@ pub fn decide(sink: &Object<'_, BillingSinkSpec>, seen: &Observed, now: Timestam
         (Verdict::in_progress("Starting", "Deliveries are about to begin."), SOON)
     } else if delivery.last_error.is_some() && seen.owed.undelivered > 0 {
         (Verdict::in_progress("Retrying", "Deliveries fail and are tried again."), LOOK_AGAIN)
+    } else if sink.spec.mode == SinkMode::Shadow {
+        (
+            Verdict::ready(
+                "Rehearsing",
+                "Every transition is delivered as it is recorded, and nobody is to be charged.",
+            ),
+            LOOK_AGAIN,
+        )
     } else {
         (Verdict::ready("Delivering", "Every transition is delivered as it is recorded."), LOOK_AGAIN)
     };

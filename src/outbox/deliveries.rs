@@ -9,7 +9,12 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 
-use super::{DeliveryMetrics, Destination, pack, settler::Finished, slots::Slot, verdict::Held};
+use super::{
+    DeliveryMetrics, Destination, pack,
+    settler::Finished,
+    slots::Slot,
+    verdict::{self, Held},
+};
 use crate::{
     domain::Clock,
     ledger::Claim,
@@ -60,10 +65,11 @@ impl Deliveries {
         held.add(bytes);
         self.tasks.spawn(async move {
             let lease_until = begun + lease;
+            let doubts: Vec<_> = claims.iter().map(|claim| claim.doubt).collect();
             let (batches, mut ended): (Vec<_>, Vec<_>) =
                 claims.into_iter().map(|claim| part(claim, &budget, begun, lease_until, signal)).unzip();
             let delivered = tokio::select! {
-                deliveries = deliver(&*sink, batches) => Some(deliveries),
+                deliveries = deliver_doubted(&*sink, batches, doubts) => Some(deliveries),
                 // A sink keeps its own time; this is for the one that does not.
                 () = sleep(lease * 7 / 8) => Some(Vec::new()),
                 () = abandon.cancelled() => None,
@@ -121,6 +127,20 @@ fn part(claim: Claim, budget: &Budget, begun: Duration, lease_until: Duration, s
         slot: None,
     };
     (Batch { uid: claim.uid, rows: claim.rows, budget: budget.clone() }, finished)
+}
+
+/// Delivers what is sure to be recognised if it has arrived before.
+async fn deliver_doubted(sink: &dyn Sink, batches: Vec<Batch>, doubts: Vec<Option<Duration>>) -> Vec<Delivery> {
+    if doubts.iter().all(Option::is_none) {
+        return deliver(sink, batches).await;
+    }
+    let horizon = sink.dedupe_horizon().await;
+    let fates: Vec<_> =
+        doubts.into_iter().map(|doubt| verdict::in_doubt(doubt?, &horizon, sink.longest_attempt())).collect();
+    let sendable = batches.into_iter().zip(&fates).filter(|(_, fate)| fate.is_none()).map(|(batch, _)| batch).collect();
+    let mut delivered = deliver(sink, sendable).await.into_iter();
+    let mut next = || delivered.next().unwrap_or_else(overdue);
+    fates.into_iter().map(|fate| fate.map_or_else(&mut next, |ending| Delivery { through: None, ending })).collect()
 }
 
 async fn deliver(sink: &dyn Sink, mut batches: Vec<Batch>) -> Vec<Delivery> {

@@ -27,8 +27,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 const LAST_TRIES: u32 = 10;
 
 /// The words for what ended a delivery, for metrics.
-pub(super) const ENDINGS: [&str; 8] =
-    ["accepted", "retry", "refused", "rewind", "disabled", "unavailable", "not-tried", "lease-lost"];
+pub(super) const ENDINGS: [&str; 9] =
+    ["accepted", "retry", "refused", "rewind", "disabled", "unavailable", "not-tried", "ambiguous", "lease-lost"];
 
 /// A delivery that has ended.
 #[derive(Debug)]
@@ -87,7 +87,8 @@ impl Settler {
             soonest_end = soonest_end.min(lease_until);
             self.pass(begun, &delivery.ending);
             let ending = self.note(&uid, &delivery);
-            let settlement = verdict::settlement(held, delivery, &self.backoff, &*self.random);
+            let age = self.clock.monotonic().saturating_sub(begun);
+            let settlement = verdict::settlement(held, delivery, age, &self.backoff, &*self.random);
             rest.push((held, head, signal, recorded, ending, slot));
             claims.push((self.destination.clone(), uid, token, settlement));
         }
@@ -179,7 +180,7 @@ impl Settler {
                 self.notes.write(|noted| noted.held = Some(Hold { until, error: error.clone() }));
                 held.set(1);
             }
-            Ending::NotTried => {}
+            Ending::NotTried | Ending::Ambiguous { .. } => {}
             _ => {
                 if self.gate.open(begun) {
                     info!(destination = %self.destination, "the receiver answers again");
@@ -200,6 +201,7 @@ impl Settler {
             Ending::Rewind { error, .. } => ("rewind", error),
             Ending::Disabled { error } => ("disabled", error),
             Ending::Unavailable { error, .. } => ("unavailable", error),
+            Ending::Ambiguous { error } => ("ambiguous", error),
         };
         let disables = matches!(delivery.ending, Ending::Disabled { .. });
         self.notes.write(|noted| {
@@ -211,6 +213,9 @@ impl Settler {
         match delivery.ending {
             Ending::Refused { .. } => {
                 warn!(destination = %self.destination, %uid, error, "a resource is parked: the receiver refused its event");
+            }
+            Ending::Ambiguous { .. } => {
+                warn!(destination = %self.destination, %uid, error, "a resource is parked: its event may have arrived");
             }
             Ending::Disabled { .. } if !self.stop.is_cancelled() => {
                 warn!(destination = %self.destination, error, "the receiver wants nothing more; the sink stays disabled until it is changed or enabled");

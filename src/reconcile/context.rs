@@ -56,6 +56,12 @@ impl Context {
         self.caches.get(&key).map(|tenant| tenant.labels().clone()).unwrap_or_default()
     }
 
+    /// Every Tenant there is, with its labels.
+    pub(super) fn all_tenants(&self) -> Vec<(TenantName, Labels)> {
+        let tenants = self.caches.store(CustomKind::Tenant).state();
+        tenants.iter().map(|tenant| (TenantName::new(tenant.name_any()), tenant.labels().clone())).collect()
+    }
+
     /// The tenant that `namespace` belongs to: its label names a Tenant, and its mark is that Tenant's own.
     ///
     /// The label alone is not believed: whoever may label a namespace could otherwise have others pay.

@@ -28,8 +28,9 @@ pub(super) async fn look(context: Arc<Context>, object: Arc<DynamicObject>) -> R
     let Some(spec) = spec_of::<BillingSinkSpec>(&object) else { return Ok(Action::await_change()) };
     let id = DestinationId::new(spec.destination_id.as_str());
     let configured = configure(&context, &object, &spec, &id).await?;
+    let opening = sink_config::opening(&spec, context.all_tenants().into_iter(), context.clock.now());
     let seen = Observed {
-        trouble: configured.as_ref().err().cloned(),
+        trouble: configured.as_ref().err().or(opening.as_ref().err()).cloned(),
         rival: rival(&context, &object, &spec),
         owed: owed(&context, &id).await?,
         delivery: delivery(&context, &id).await?,
@@ -45,7 +46,9 @@ pub(super) async fn look(context: Arc<Context>, object: Arc<DynamicObject>) -> R
     if plan.serve {
         if let Ok(Some(destination)) = configured {
             // Lanes first, under the shard's lock, so that no row slips between.
-            context.ledger.open_destination(&id, context.clock.now()).await?;
+            if let Ok(opening) = &opening {
+                context.ledger.open(opening, context.clock.now()).await?;
+            }
             match disabled_before(&object, &shown).filter(|_| seen.delivery.is_none()) {
                 Some(said) => context.relay.put_disabled(destination, said),
                 None => context.relay.put(destination),

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 
 use super::{Context, ReconcileError};
 use crate::{
-    api::{BillingSinkSpec, CaBundle, ConfigMapKey, SecretKey},
+    api::{BillingSinkSpec, CaBundle, ConfigMapKey, SecretKey, SinkMode},
+    domain::{DestinationId, Labels, Selector, TenantName, Timestamp},
+    ledger::{Opening, Start},
     outbox::Limits,
     sinks::SinkConfig,
 };
@@ -32,7 +34,33 @@ pub(super) struct Configured {
     pub(super) versions: String,
 }
 
+/// Which lanes the spec asks for, if its destination is new, and where they begin. Pure.
+pub(super) fn opening(
+    spec: &BillingSinkSpec,
+    tenants: impl Iterator<Item = (TenantName, Labels)>,
+    now: Timestamp,
+) -> Result<Opening, String> {
+    let start = match spec.start_at.as_str() {
+        "Beginning" => Start::Beginning,
+        "Now" => Start::Now,
+        text => {
+            let at: Timestamp = text.parse().map_err(|error| format!("spec.startAt is not a time: {error}"))?;
+            if at > now {
+                return Err(format!("spec.startAt, {at}, has not come yet; it is opened when it has"));
+            }
+            Start::At(at)
+        }
+    };
+    let asked = spec.selector.clone().unwrap_or_default();
+    let selector = Selector { kinds: asked.kinds.into_iter().collect(), tenant_labels: asked.tenant_labels };
+    let by_label = !selector.tenant_labels.is_empty();
+    let chosen = tenants.filter(|(_, labels)| by_label && selector.chooses_tenant(labels));
+    let tenants = chosen.map(|(name, _)| name).collect();
+    Ok(Opening { id: DestinationId::new(spec.destination_id.as_str()), start, selector, tenants })
+}
+
 fn wanted(spec: &BillingSinkSpec) -> Option<Wanted<'_>> {
+    let shadow = spec.mode == SinkMode::Shadow;
     let seconds = |seconds: i32| format!("{seconds}s");
     let limits = |concurrency: i32, rate: Option<i32>| Limits {
         concurrency: u32::try_from(concurrency).unwrap_or(1),
@@ -42,7 +70,7 @@ fn wanted(spec: &BillingSinkSpec) -> Option<Wanted<'_>> {
     if let Some(sink) = &spec.webhook {
         return Some(Wanted {
             sink_type: "webhook",
-            settings: json!({ "url": sink.url, "timeout": seconds(sink.timeout_seconds), "batch": sink.batch }),
+            settings: json!({ "url": sink.url, "timeout": seconds(sink.timeout_seconds), "batch": sink.batch, "shadow": shadow }),
             secret: Some(("signingKeys", &sink.secret_ref)),
             ca: sink.ca_bundle.as_ref(),
             limits: limits(sink.concurrency, sink.events_per_second),
@@ -56,6 +84,7 @@ fn wanted(spec: &BillingSinkSpec) -> Option<Wanted<'_>> {
                 "stream": sink.stream,
                 "subjectPrefix": sink.subject_prefix,
                 "timeout": seconds(sink.timeout_seconds),
+                "shadow": shadow,
             }),
             secret: sink.credentials_ref.as_ref().map(|reference| ("credentials", reference)),
             ca: sink.ca_bundle.as_ref(),
@@ -64,7 +93,7 @@ fn wanted(spec: &BillingSinkSpec) -> Option<Wanted<'_>> {
     }
     spec.openmeter.as_ref().map(|sink| Wanted {
         sink_type: "openmeter",
-        settings: json!({ "url": sink.url, "timeout": seconds(sink.timeout_seconds) }),
+        settings: json!({ "url": sink.url, "timeout": seconds(sink.timeout_seconds), "shadow": shadow }),
         secret: sink.token_ref.as_ref().map(|reference| ("token", reference)),
         ca: sink.ca_bundle.as_ref(),
         limits: limits(sink.concurrency, sink.events_per_second),
@@ -151,6 +180,56 @@ impl Place<'_> {
             None => Err(format!("{kind} {namespace}/{name} does not exist; create it with key {key}")),
             Some((_, None)) => Err(format!("{kind} {namespace}/{name} has no text under key {key}; add it")),
             Some((version, Some(text))) => Ok(Text { text, version: version.unwrap_or_default() }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Kind;
+
+    fn spec(over: &Value) -> BillingSinkSpec {
+        let mut spec = json!({
+            "destinationId": "billing", "startAt": "Beginning",
+            "webhook": { "url": "https://billing.example", "secretRef": { "name": "billing", "key": "keys" } },
+        });
+        spec.as_object_mut().unwrap().extend(over.as_object().unwrap().clone());
+        serde_json::from_value(spec).unwrap()
+    }
+
+    fn opened(over: &Value) -> Result<Opening, String> {
+        let tenant = |name: &str, tier: &str| (TenantName::new(name), [("tier".to_owned(), tier.to_owned())].into());
+        let now = "2026-02-01T00:00:00Z".parse().unwrap();
+        opening(&spec(over), [tenant("acme", "gold"), tenant("initech", "free")].into_iter(), now)
+    }
+
+    #[test]
+    fn a_destination_begins_where_the_spec_says_and_never_in_the_future() {
+        assert_eq!(opened(&json!({})), Ok(Opening::of_everything(DestinationId::new("billing"))));
+        assert_eq!(opened(&json!({ "startAt": "Now" })).unwrap().start, Start::Now);
+        let at = "2026-01-31T12:00:00Z";
+        assert_eq!(opened(&json!({ "startAt": at })).unwrap().start, Start::At(at.parse().unwrap()));
+        let early = opened(&json!({ "startAt": "2026-03-01T00:00:00Z" })).unwrap_err();
+        assert!(early.contains("has not come yet"), "{early}");
+        let never = opened(&json!({ "startAt": "2026-02-30T00:00:00Z" })).unwrap_err();
+        assert!(never.contains("spec.startAt is not a time"), "{never}");
+    }
+
+    #[test]
+    fn a_selector_chooses_the_tenants_that_carry_its_labels() {
+        let gold = opened(&json!({ "selector": { "kinds": ["Backup"], "tenantLabels": { "tier": "gold" } } })).unwrap();
+        assert_eq!(gold.tenants, [TenantName::new("acme")].into());
+        assert_eq!(gold.selector.kinds, [Kind::Backup].into());
+    }
+
+    #[test]
+    fn a_rehearsal_is_one_for_every_receiver() {
+        let settings = |over: &Value| wanted(&spec(over)).unwrap().settings["shadow"].clone();
+        assert_eq!(settings(&json!({})), json!(false));
+        let nats = json!({ "url": "nats://n", "stream": "S" });
+        for over in [json!({ "mode": "Shadow" }), json!({ "mode": "Shadow", "webhook": null, "nats": nats })] {
+            assert_eq!(settings(&over), json!(true));
         }
     }
 }

@@ -191,6 +191,12 @@ pub enum Ending {
     },
     /// Nothing was sent: there was no time left, or no room.
     NotTried,
+    /// Nothing was sent: whether an earlier try arrived is not known, and the receiver may not recognise it any more.
+    /// Said in a sink's place by whoever knows how long ago that was.
+    Ambiguous {
+        /// Since when, and what to do, for people.
+        error: String,
+    },
 }
 
 /// How much one message may hold, for a sink that takes the events of several resources at once.
@@ -234,10 +240,11 @@ pub trait Sink: Send + Sync + fmt::Debug + 'static {
     /// The longest that one message may take; the lease of a lane is made to outlast it.
     fn longest_attempt(&self) -> Duration;
 
-    /// How long the receiver is sure to recognise an event that it has already taken; `None` if for ever.
+    /// How long the receiver is sure to recognise an event that it has already taken; `None` if for ever. May have to
+    /// ask it, and answers what came of that when there was no answer.
     ///
     /// An event whose fate is unknown may be sent again within that time and no later: beyond it, it could count twice.
-    fn dedupe_horizon(&self) -> Option<Duration>;
+    async fn dedupe_horizon(&self) -> Result<Option<Duration>, Ending>;
 }
 
 #[cfg(test)]

@@ -106,8 +106,8 @@ impl Sink for OpenMeter {
     }
 
     /// As long as OpenMeter remembers ids.
-    fn dedupe_horizon(&self) -> Option<Duration> {
-        Some(REMEMBERS)
+    async fn dedupe_horizon(&self) -> Result<Option<Duration>, Ending> {
+        Ok(Some(REMEMBERS))
     }
 }
 
@@ -155,6 +155,7 @@ mod tests {
             (url.clone(), Some(" "), "'token' of the openmeter sink cannot be used: it is empty"),
             (url.clone(), Some("hush\u{7}"), "a header cannot carry"),
             (json!({"url": "https://meter.example", "timeout": "0s"}), None, "timeout must be"),
+            (json!({"url": "https://meter.example", "shadow": true}), None, "it cannot rehearse"),
         ];
         for (settings, token, expected) in cases {
             let fault = configured(settings, token).unwrap_err().to_string();
@@ -162,10 +163,10 @@ mod tests {
         }
     }
 
-    #[test]
-    fn it_takes_several_resources_and_says_how_long_ids_are_remembered() {
+    #[tokio::test]
+    async fn it_takes_several_resources_and_says_how_long_ids_are_remembered() {
         let sink = configured(json!({"url": "https://meter.example/"}), Some("hush")).unwrap();
-        assert_eq!(sink.dedupe_horizon(), Some(REMEMBERS));
+        assert_eq!(sink.dedupe_horizon().await, Ok(Some(REMEMBERS)));
         assert_eq!(sink.room(), Some(ROOM));
         assert!(!format!("{sink:?}").contains("hush"));
     }

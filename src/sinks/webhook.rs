@@ -147,8 +147,8 @@ impl Sink for Webhook {
     }
 
     /// None: the receiver remembers each resource's last sequence, which never ages.
-    fn dedupe_horizon(&self) -> Option<Duration> {
-        None
+    async fn dedupe_horizon(&self) -> Result<Option<Duration>, Ending> {
+        Ok(None)
     }
 }
 

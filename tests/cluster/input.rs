@@ -478,7 +478,14 @@ async fn sinks_that_break_a_rule_are_refused() {
             (with(json!({ "destinationId": "" })), "spec.destinationId", "at least 1"),
             (with(json!({ "destinationId": long(64) })), "spec.destinationId", "63"),
             (no_start, "spec.startAt", "Required"),
-            (with(json!({ "startAt": "Yesterday" })), "spec.startAt", "Unsupported value"),
+            (with(json!({ "startAt": "Yesterday" })), "spec.startAt", "must be Beginning, Now or a time in UTC"),
+            (with(json!({ "mode": "Dry" })), "spec.mode", "Unsupported value"),
+            (with(json!({ "selector": { "kinds": ["Pod"] } })), "spec.selector.kinds", "Unsupported value"),
+            (
+                with(json!({ "webhook": null, "openmeter": { "url": "https://meter.example" }, "mode": "Shadow" })),
+                "spec",
+                "OpenMeter would charge",
+            ),
             (webhook(json!({ "url": "ftp://billing.example" })), "spec.webhook.url", url),
             (webhook(json!({ "url": "billing.example/events" })), "spec.webhook.url", url),
             (webhook(json!({ "url": "http://" })), "spec.webhook.url", "at least 8"),
@@ -501,6 +508,9 @@ async fn sinks_that_break_a_rule_are_refused() {
         &visit,
         vec![
             with(json!({ "destinationId": long(63) })),
+            with(json!({ "startAt": "Now", "mode": "Shadow" })),
+            with(json!({ "startAt": "2026-01-31T12:00:00.5Z" })),
+            with(json!({ "selector": { "kinds": ["Backup"], "tenantLabels": { "tier": "gold" } } })),
             nats("nats://a:4222, tls://b"),
             with(json!({ "webhook": null, "openmeter": { "url": "https://meter.example" } })),
             webhook(json!({ "url": "https://a", "timeoutSeconds": 60, "concurrency": 256 })),
@@ -508,8 +518,19 @@ async fn sinks_that_break_a_rule_are_refused() {
         ],
     )
     .await;
-    let moved = json!({ "destinationId": "elsewhere" });
-    unchangeable(&visit, "BillingSink", "billing", None, &[(moved, "spec.destinationId cannot be changed")]).await;
+    unchangeable(
+        &visit,
+        "BillingSink",
+        "billing",
+        None,
+        &[
+            (json!({ "destinationId": "elsewhere" }), "spec.destinationId cannot be changed"),
+            (json!({ "startAt": "Now" }), "spec.startAt cannot be changed"),
+            (json!({ "mode": "Shadow" }), "spec.mode cannot be changed"),
+            (json!({ "selector": { "kinds": ["Backup"] } }), "spec.selector cannot be changed"),
+        ],
+    )
+    .await;
     let slower = json!({ "webhook": { "timeoutSeconds": 6 } });
     assert_eq!(change(&visit, "BillingSink", None, "billing", &slower).await, Ok(()));
 }

@@ -237,6 +237,28 @@ pub async fn two_stores_on_one_database_see_each_other(lab: Lab) {
     lab.assert_clean().await;
 }
 
+/// A store may remember what it wrote last; nobody must notice, whoever else writes.
+pub async fn what_a_store_wrote_last_is_not_believed_to_be_the_last(lab: Lab) {
+    let other = lab.reopen();
+    let epoch = lab.lead().await;
+    lab.stream(epoch, "a", 2).await;
+    lab.stream(epoch, "b", 1).await;
+    let elsewhere = other.append(SHARD, epoch, START, &[nth("a", 2, START)]).await.unwrap();
+    assert_eq!(appended(&elsewhere[0]).sequence, Sequence::new(3));
+    // It stood at 2 when this store wrote it.
+    let said = lab.append(epoch, &[nth("a", 2, START), nth("b", 1, START)]).await;
+    assert!(matches!(&said[0], Outcome::Stale(Some(head)) if head.sequence == Sequence::new(3)), "{said:?}");
+    assert_eq!(appended(&said[1]).sequence, Sequence::new(2));
+    other.append(SHARD, epoch, START, &[nth("b", 2, START)]).await.unwrap();
+    // This store would call it stale by what it knows, and nothing would have to be written.
+    let said = lab.append(epoch, &[nth("b", 3, START)]).await;
+    assert_eq!(appended(&said[0]).sequence, Sequence::new(4));
+    let next = other.take_over(SHARD, "other").await.unwrap();
+    let refused = lab.store.append(SHARD, epoch, START, &[nth("b", 9, START)]).await;
+    assert!(matches!(refused, Err(AppendError::Fenced { current, .. }) if current == next), "{refused:?}");
+    lab.assert_clean().await;
+}
+
 pub async fn the_installation_is_written_once(lab: Lab) {
     let lab = lab.another_empty().await;
     assert_eq!(lab.store.stored_installation().await.unwrap(), None);

@@ -102,8 +102,10 @@ async fn an_append_beside_the_opening_of_a_destination_makes_its_lanes() {
         let lab = Arc::clone(&lab);
         async move { lab.stream(epoch, "beside", 1).await }
     });
+    // Within the transaction, it would see the same moment again and again.
+    let mut watcher = PgConnection::connect(&url).await.unwrap();
     let clock = SystemClock::default();
-    while query(WAITING).fetch_optional(&mut *transaction).await.unwrap().is_none() {
+    while query(WAITING).fetch_optional(&mut watcher).await.unwrap().is_none() {
         assert!(clock.monotonic() < Duration::from_secs(4), "the append never came to the lock");
     }
     query("INSERT INTO destination (id, opened_at) VALUES ('billing', 0)").execute(&mut *transaction).await.unwrap();

@@ -32,8 +32,8 @@ impl Sink for Taker {
         Duration::from_secs(1)
     }
 
-    fn dedupe_horizon(&self) -> Option<Duration> {
-        None
+    async fn dedupe_horizon(&self) -> Result<Option<Duration>, Ending> {
+        Ok(None)
     }
 }
 

@@ -199,8 +199,8 @@ impl Sink for HangsOnRetries {
         Duration::from_secs(1)
     }
 
-    fn dedupe_horizon(&self) -> Option<Duration> {
-        None
+    async fn dedupe_horizon(&self) -> Result<Option<Duration>, Ending> {
+        Ok(None)
     }
 }
 
@@ -251,8 +251,8 @@ impl Sink for Gate {
         Duration::from_secs(1)
     }
 
-    fn dedupe_horizon(&self) -> Option<Duration> {
-        None
+    async fn dedupe_horizon(&self) -> Result<Option<Duration>, Ending> {
+        Ok(None)
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, missing_docs, reason = "this is a test")]
 
 mod certificates;
+mod doubt;
 mod faults;
 mod flow;
 mod front;

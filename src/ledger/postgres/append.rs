@@ -1,4 +1,5 @@
-//! Appending a batch: read, decide, write, in two round trips and no transaction that stays open between them.
+//! Appending a batch: read, decide, write, in two round trips and no transaction that stays open between them; in one,
+//! where this process wrote the streams' last rows itself.
 //!
 //! The write is one statement, which is its own transaction. It begins by moving the shard's row from exactly where it
 //! was read, and writes nothing if that row is elsewhere by then: so whatever was decided still holds, although no lock
@@ -8,7 +9,10 @@ use std::collections::HashMap;
 
 use sqlx::{FromRow, PgConnection, PgPool, query};
 
-use super::write::{Place, write};
+use super::{
+    known::{Known, Memory},
+    write::write,
+};
 use crate::{
     domain::{Epoch, Position, Shard, Tables, Timestamp, Uid},
     ledger::{
@@ -25,6 +29,7 @@ pub(super) const DOING: &str = "appending to the ledger";
 /// Answers what became of each draft, and where the shard ends now.
 pub(super) async fn append(
     pool: &PgPool,
+    known: &Known,
     tables: Tables,
     shard: Shard,
     epoch: Epoch,
@@ -32,13 +37,24 @@ pub(super) async fn append(
     drafts: &[Draft],
 ) -> Result<(Vec<Outcome>, Position), AppendError> {
     let mut connection = pool.acquire().await.map_err(not_committed(DOING))?;
+    let mut memory = known.take(shard);
     loop {
-        let (standing, revision) = read(&mut connection, shard, drafts).await?;
-        let before = Place { head: standing.shard.head, revision };
-        let batch = batch::decide(tables, standing, epoch, now, drafts)?;
+        let (mut before, fresh) = match memory.take() {
+            Some(memory) if memory.covers(drafts) => (memory, false),
+            Some(memory) => (memory.and(read(&mut connection, shard, drafts).await?), true),
+            None => (read(&mut connection, shard, drafts).await?, true),
+        };
+        let batch = match batch::decide(tables, before.standing(drafts), epoch, now, drafts) {
+            Ok(batch) if fresh || !batch.rows.is_empty() => batch,
+            Err(fenced) if fresh => return Err(fenced),
+            // Nothing is refused by what may be out of date.
+            Ok(_) | Err(_) => continue,
+        };
         // A shard that moved meanwhile was moved by a newer leader, which the next round finds out, by an earlier try of
         // this one, whose answer was lost, or because a destination was opened or closed.
-        if batch.rows.is_empty() || write(&mut connection, before, &batch).await? {
+        if batch.rows.is_empty() || write(&mut connection, before.place(), &batch).await? {
+            before.advance(&batch);
+            known.put(before);
             return Ok((batch.outcomes, batch.shard.head));
         }
     }
@@ -55,7 +71,7 @@ const READ: &str = concat!(
       LEFT JOIN resource ON uid = ANY ($2)"
 );
 
-async fn read(connection: &mut PgConnection, shard: Shard, drafts: &[Draft]) -> Result<(Standing, i64), AppendError> {
+async fn read(connection: &mut PgConnection, shard: Shard, drafts: &[Draft]) -> Result<Memory, AppendError> {
     let failed = not_committed(DOING);
     let uids = batch::uids(drafts);
     let found = query(READ)
@@ -65,7 +81,7 @@ async fn read(connection: &mut PgConnection, shard: Shard, drafts: &[Draft]) -> 
         .await
         .map_err(failed)?;
     let Some(first) = found.first() else {
-        return Ok((unclaimed(connection, shard).await?, 0));
+        return Ok(Memory::new(unclaimed(connection, shard).await?, 0));
     };
     let record = StandingRecord::from_row(first).map_err(failed)?;
     let revision = record.revision;
@@ -80,7 +96,7 @@ async fn read(connection: &mut PgConnection, shard: Shard, drafts: &[Draft]) -> 
             heads.insert(head.subject.uid.clone(), head);
         }
     }
-    Ok((Standing { shard, installation, heads, selectors }, revision))
+    Ok(Memory::new(Standing { shard, installation, heads, selectors }, revision))
 }
 
 /// What stands where nobody ever led, or where nobody said yet whose ledger it is.

@@ -144,11 +144,9 @@ pub(super) async fn settle(
         return Ok(vec![false; claims.len()]);
     }
     // After the lock, never with it: see `lanes::settle`.
-    let heads = heads(&mut transaction, &found).await.map_err(failed)?;
-    let now: i64 =
-        query_scalar(concat!("SELECT ", server_now!())).fetch_one(&mut *transaction).await.map_err(failed)?;
+    let (heads, now) = heads(&mut transaction, &found).await.map_err(failed)?;
     let head_of = |uid: &Uid| heads.get(uid).copied().unwrap_or_default();
-    let held = lanes::settle(&mut found, head_of, claims, Timestamp::from_micros(now));
+    let held = lanes::settle(&mut found, head_of, claims, now);
     store(&mut transaction, &found).await.map_err(failed)?;
     transaction.commit().await.map_err(failed)?;
     Ok(held)
@@ -175,15 +173,22 @@ async fn lock(
     records.into_iter().map(|record| Ok((record.key(), record.lane()?))).collect()
 }
 
+/// The newest sequence of each lane's stream, and the server's clock.
 async fn heads(
     connection: &mut PgConnection,
     lanes: &BTreeMap<LaneKey, Lane>,
-) -> Result<HashMap<Uid, Sequence>, sqlx::Error> {
-    let heads: Vec<(String, i64)> = query_as("SELECT uid, sequence FROM resource WHERE uid = ANY ($1)")
-        .bind(lanes.keys().map(|(_, uid)| uid.as_str()).collect::<Vec<_>>())
-        .fetch_all(connection)
-        .await?;
-    Ok(heads.into_iter().map(|(uid, sequence)| (Uid::new(uid), Sequence::new(sequence))).collect())
+) -> Result<(HashMap<Uid, Sequence>, Timestamp), sqlx::Error> {
+    let found: Vec<(i64, Option<String>, Option<i64>)> = query_as(concat!(
+        "SELECT clock.now, r.uid, r.sequence FROM (SELECT ",
+        server_now!(),
+        " AS now) AS clock LEFT JOIN resource r ON r.uid = ANY ($1)"
+    ))
+    .bind(lanes.keys().map(|(_, uid)| uid.as_str()).collect::<Vec<_>>())
+    .fetch_all(connection)
+    .await?;
+    let now = found.first().map_or(0, |(now, ..)| *now);
+    let heads = found.into_iter().filter_map(|(_, uid, sequence)| Some((Uid::new(uid?), Sequence::new(sequence?))));
+    Ok((heads.collect(), Timestamp::from_micros(now)))
 }
 
 pub(super) async fn store(connection: &mut PgConnection, lanes: &BTreeMap<LaneKey, Lane>) -> Result<(), sqlx::Error> {

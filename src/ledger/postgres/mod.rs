@@ -5,6 +5,7 @@
 mod append;
 mod deliver;
 mod destinations;
+mod known;
 mod lead;
 #[allow(clippy::duplicate_mod, reason = "once for each database, see its first lines")]
 #[path = "../mend.rs"]
@@ -32,7 +33,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use self::{partitions::Room, transaction::begin};
+use self::{known::Known, partitions::Room, transaction::begin};
 use super::{
     fault::{failed, not_committed},
     interventions::{Intervention, Refusal, Request},
@@ -80,6 +81,15 @@ macro_rules! listed {
 }
 use listed;
 
+/// For statements that find their few rows by an index, however large the tables are: planned once, never compiled, and
+/// never by reading a table whole, which the planner prefers while it takes a table for small or a list for long.
+macro_rules! by_index {
+    () => {
+        "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; \
+         SET enable_mergejoin = off; SET jit = off"
+    };
+}
+
 /// The clock that counts: the server's.
 async fn clock(connection: &mut Connection, _: Timestamp) -> Result<Timestamp, sqlx::Error> {
     sqlx::query_scalar(concat!("SELECT ", server_now!())).fetch_one(connection).await.map(Timestamp::from_micros)
@@ -89,7 +99,6 @@ async fn clock(connection: &mut Connection, _: Timestamp) -> Result<Timestamp, s
 #[derive(Debug)]
 pub struct PostgresStore {
     tables: Tables,
-    // Statements that always find their few rows by an index: they are planned once, and never compiled.
     appending: PgPool,
     // A process that is stopped in mid-transaction must not hold its lanes: sessions end themselves.
     //
@@ -99,6 +108,7 @@ pub struct PostgresStore {
     // Without a limit on statements: a sweep of a large ledger takes what it takes.
     general: PgPool,
     room: Room,
+    known: Known,
 }
 
 impl PostgresStore {
@@ -125,15 +135,21 @@ impl PostgresStore {
                 "append",
                 4,
                 2,
-                "SET idle_in_transaction_session_timeout = '1s'; SET statement_timeout = '2s'; \
-                 SET synchronous_commit = on; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; \
-                 SET jit = off",
+                concat!(
+                    "SET idle_in_transaction_session_timeout = '1s'; SET statement_timeout = '2s'; \
+                     SET synchronous_commit = on; ",
+                    by_index!()
+                ),
             ),
             delivering: pool(
                 "deliver",
                 4,
                 5,
-                "SET idle_in_transaction_session_timeout = '1s'; SET lock_timeout = '5s'; SET synchronous_commit = off",
+                concat!(
+                    "SET idle_in_transaction_session_timeout = '1s'; SET lock_timeout = '5s'; \
+                     SET synchronous_commit = off; ",
+                    by_index!()
+                ),
             ),
             general: pool(
                 GENERAL,
@@ -142,6 +158,7 @@ impl PostgresStore {
                 "SET idle_in_transaction_session_timeout = '5s'; SET lock_timeout = '5s'; SET synchronous_commit = on",
             ),
             room: Room::default(),
+            known: Known::default(),
         })
     }
 }
@@ -178,7 +195,8 @@ impl Store for PostgresStore {
     ) -> Result<Vec<Outcome>, AppendError> {
         let make_room = self.room.make(&self.general, drafts.len()).await;
         make_room.map_err(not_committed("making room in the ledger"))?;
-        let (outcomes, head) = append::append(&self.appending, self.tables, shard, epoch, now, drafts).await?;
+        let (outcomes, head) =
+            append::append(&self.appending, &self.known, self.tables, shard, epoch, now, drafts).await?;
         self.room.saw(head);
         Ok(outcomes)
     }

@@ -11,11 +11,7 @@
 
 mod place;
 
-use std::{
-    fmt,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_nats::{
     Client, ConnectOptions, HeaderMap,
@@ -54,8 +50,6 @@ const SEQUENCE: &str = "Trueup-Sequence";
 const ERA: &str = "Trueup-Era";
 /// So often is one event placed anew when somebody else wrote to its subject meanwhile.
 const TRIES: usize = 3;
-/// What NATS remembers ids for, unless a stream says otherwise.
-const DEFAULT_WINDOW: Duration = Duration::from_mins(2);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -92,8 +86,6 @@ struct Nats {
     shadow: bool,
     credentials: Option<SecretString>,
     connected: OnceCell<Connected>,
-    /// What the stream's settings make of it, once they are known.
-    horizon: OnceLock<Option<Duration>>,
 }
 
 struct Connected {
@@ -130,7 +122,6 @@ fn build(config: &SinkConfig, _: Arc<dyn Clock>) -> Result<Arc<dyn Sink>, Config
         shadow: settings.shadow,
         credentials: config.secrets.get(CREDENTIALS).cloned(),
         connected: OnceCell::new(),
-        horizon: OnceLock::new(),
     };
     sink.authenticated().map_err(|why| ConfigFault::Secret { sink_type: NAME, name: CREDENTIALS, why })?;
     Ok(Arc::new(sink))
@@ -193,8 +184,14 @@ impl Sink for Nats {
     }
 
     /// None where the stream keeps what it has; else its `duplicate_window`.
-    fn dedupe_horizon(&self) -> Option<Duration> {
-        self.horizon.get().copied().unwrap_or(Some(DEFAULT_WINDOW))
+    async fn dedupe_horizon(&self) -> Result<Option<Duration>, Ending> {
+        let doing = format!("asking for the settings of stream {}", self.stream);
+        let asking = timeout(self.times.whole, self.connected(&doing));
+        let connected = asking.await.unwrap_or_else(|_| {
+            let error = format!("{doing}: no answer within {:?}", self.times.whole);
+            Err(Ending::Unavailable { after: None, error })
+        })?;
+        Ok(horizon(&connected.stream.cached_info().config))
     }
 }
 
@@ -313,7 +310,6 @@ impl Nats {
         let stream = context.get_stream(&self.stream).await.map_err(|error| {
             format!("asking {servers} for the stream: {}; create it with subjects {}.>", chain(&error), self.prefix)
         })?;
-        let _ = self.horizon.set(horizon(&stream.cached_info().config));
         Ok(Connected { client, context, stream })
     }
 
@@ -419,7 +415,6 @@ mod tests {
         }
         let sink = configured(good, Some("hush")).unwrap();
         assert!(!format!("{sink:?}").contains("hush"));
-        assert_eq!(sink.dedupe_horizon(), Some(DEFAULT_WINDOW), "until the stream is known");
     }
 
     #[test]
