@@ -135,7 +135,9 @@ impl Candidate {
         let epoch = match self.store.take_over(shard, &self.identity).await {
             Ok(epoch) => epoch,
             Err(error) => {
-                self.waits.failed(Want::Lead, &error, &*self.clock);
+                if !self.waits.failed(Want::Lead, &error, &*self.clock) {
+                    warn!(%error, "this term did not begin");
+                }
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 return Ended { led: false, stopped: stop.is_cancelled() };
             }

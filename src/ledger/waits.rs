@@ -75,61 +75,81 @@ impl fmt::Display for Wait {
 
 /// Everything that waits for the ledger.
 #[derive(Debug, Default)]
-pub struct Waits(Mutex<BTreeMap<Want, Standing>>);
+pub struct Waits(Mutex<BTreeMap<Want, Known>>);
 
-/// Spans are on the monotonic clock.
+/// What is known of one want. Spans are on the monotonic clock.
+#[derive(Debug, Default)]
+struct Known {
+    standing: Option<Standing>,
+    /// When the log last said that something is waited for.
+    said: Option<Duration>,
+}
+
 #[derive(Debug)]
 struct Standing {
     since: Timestamp,
     begun: Duration,
     failed: Duration,
-    said: Duration,
     cause: String,
+    /// Whether the log knows of it, and is to hear of its end.
+    said: bool,
 }
 
 impl Waits {
-    /// It failed to give what is wanted. Says so in the log: at once, and then once a minute.
-    pub fn failed(&self, want: Want, cause: &StoreError, clock: &dyn Clock) {
+    /// It failed to give what is wanted. Says so in the log, but no more than once a minute.
+    ///
+    /// Answers whether this will pass. If not, nothing is waited for, and it is for the caller to say what is wrong.
+    pub fn failed(&self, want: Want, cause: &StoreError, clock: &dyn Clock) -> bool {
+        if !cause.is_transient() {
+            return false;
+        }
         let now = clock.monotonic();
-        let mut standings = self.standings();
-        let standing = standings.get_mut(&want).filter(|standing| !standing.is_over(now));
-        let (since, waited) = if let Some(standing) = standing {
-            standing.failed = now;
-            standing.cause = cause.to_string();
-            if now.saturating_sub(standing.said) < SAY_AGAIN {
-                return;
-            }
-            standing.said = now;
-            (standing.since, now.saturating_sub(standing.begun))
-        } else {
-            let since = clock.now();
-            standings.insert(want, Standing { since, begun: now, failed: now, said: now, cause: cause.to_string() });
-            (since, Duration::ZERO)
-        };
-        warn!(want = want.code(), %since, ?waited, %cause, "waiting for the ledger");
+        let mut known = self.known();
+        let Known { standing, said } = known.entry(want).or_default();
+        if standing.as_ref().is_some_and(|standing| standing.is_over(now)) {
+            *standing = None;
+        }
+        let standing = standing.get_or_insert_with(|| Standing {
+            since: clock.now(),
+            begun: now,
+            failed: now,
+            cause: String::new(),
+            said: false,
+        });
+        standing.failed = now;
+        standing.cause = cause.to_string();
+        if said.is_none_or(|said| now.saturating_sub(said) >= SAY_AGAIN) {
+            *said = Some(now);
+            standing.said = true;
+            let waited = now.saturating_sub(standing.begun);
+            warn!(want = want.code(), since = %standing.since, ?waited, %cause, "waiting for the ledger");
+        }
+        true
     }
 
     /// It gave what was wanted.
     pub fn worked(&self, want: Want, clock: &dyn Clock) {
-        let Some(standing) = self.standings().remove(&want) else { return };
-        let waited = clock.monotonic().saturating_sub(standing.begun);
-        info!(want = want.code(), ?waited, "the ledger answers again");
+        let ended = self.known().get_mut(&want).and_then(|known| known.standing.take());
+        if let Some(standing) = ended.filter(|standing| standing.said) {
+            let waited = clock.monotonic().saturating_sub(standing.begun);
+            info!(want = want.code(), ?waited, "the ledger answers again");
+        }
     }
 
     /// What is being waited for at `now`, on the monotonic clock.
     pub fn all(&self, now: Duration) -> Vec<Wait> {
-        let standings = self.standings();
-        let still = standings.iter().filter(|(_, standing)| !standing.is_over(now));
+        let known = self.known();
+        let standings = known.iter().filter_map(|(want, known)| Some((want, known.standing.as_ref()?)));
         let wait = |(want, standing): (&Want, &Standing)| Wait {
             want: *want,
             since: standing.since,
             waited: now.saturating_sub(standing.begun),
             cause: standing.cause.clone(),
         };
-        still.map(wait).collect()
+        standings.filter(|(_, standing)| !standing.is_over(now)).map(wait).collect()
     }
 
-    fn standings(&self) -> MutexGuard<'_, BTreeMap<Want, Standing>> {
+    fn known(&self) -> MutexGuard<'_, BTreeMap<Want, Known>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -192,6 +212,27 @@ mod tests {
         assert_eq!(lines.len(), 60 + 1, "{lines:#?}");
         assert!(lines[0].contains("waiting for the ledger") && lines[0].contains("append"), "{}", lines[0]);
         assert!(lines[60].contains("answers again") && lines[60].contains("3600s"), "{}", lines[60]);
+    }
+
+    #[test]
+    fn a_database_that_comes_and_goes_does_not_fill_the_log() {
+        let (clock, waits) = (ManualClock::at(START), Waits::default());
+        let lines = logged(|| {
+            for _ in 0..600 {
+                waits.failed(Want::Deliver, &away(), &clock);
+                waits.worked(Want::Deliver, &clock);
+                clock.advance(Duration::from_millis(500));
+            }
+        });
+        assert_eq!(lines.len(), 2 * 5, "its beginning and its end, once a minute: {lines:#?}");
+    }
+
+    #[test]
+    fn what_will_not_pass_is_not_waited_for() {
+        let (clock, waits) = (ManualClock::at(START), Waits::default());
+        assert!(!waits.failed(Want::Append, &StoreError::NoInstallation { doing: "appending" }, &clock));
+        assert_eq!(waits.all(clock.monotonic()), []);
+        assert!(waits.failed(Want::Append, &away(), &clock));
     }
 
     #[test]

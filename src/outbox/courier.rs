@@ -7,7 +7,7 @@ use tokio::{
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::warn;
 
 use super::{
     DeliveryMetrics, Destination,
@@ -120,8 +120,9 @@ impl Courier {
                     claims
                 }
                 Err(error) => {
-                    self.waits.failed(Want::Deliver, &error, &*self.clock);
-                    debug!(destination = %self.destination.id, %error, "no lanes could be claimed");
+                    if !self.waits.failed(Want::Deliver, &error, &*self.clock) {
+                        warn!(destination = %self.destination.id, %error, "no lanes could be claimed");
+                    }
                     self.notes.write(|noted| noted.last_error = Some((self.clock.now(), error.to_string())));
                     drop(free);
                     tokio::select! {

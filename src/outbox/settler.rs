@@ -154,8 +154,9 @@ impl Settler {
                 }
                 Err(error) => error,
             };
-            self.waits.failed(Want::Deliver, &error, &*self.clock);
-            debug!(destination = %self.destination, lanes = claims.len(), %error, "acknowledgements could not be recorded");
+            if !self.waits.failed(Want::Deliver, &error, &*self.clock) {
+                warn!(destination = %self.destination, lanes = claims.len(), %error, "acknowledgements could not be recorded");
+            }
             self.notes.write(|noted| noted.last_error = Some((self.clock.now(), error.to_string())));
             if self.stop.is_cancelled() {
                 last_tries -= 1;

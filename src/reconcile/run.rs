@@ -117,8 +117,7 @@ async fn guarded(
         Err(ReconcileError::Cluster(error)) if error.is_conflict() => {
             debug!(kind = %kind.name(), name = %object.name_any(), %error, "somebody was faster; looking again");
         }
-        Err(ReconcileError::Ledger(error)) => {
-            context.waits.failed(Want::Read, error, &*context.clock);
+        Err(ReconcileError::Ledger(error)) if context.waits.failed(Want::Read, error, &*context.clock) => {
             debug!(kind = %kind.name(), name = %object.name_any(), %error, "the ledger does not answer; looking again");
         }
         Err(ReconcileError::Append(error)) if error.is_away() => {

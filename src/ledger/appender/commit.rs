@@ -83,8 +83,9 @@ impl Committer {
                     cause
                 }
             };
-            self.waits.failed(Want::Append, &cause, &*self.clock);
-            tracing::debug!(shard = %self.shard, drafts = drafts.len(), in_doubt, %cause, "a batch was not appended yet");
+            if !self.waits.failed(Want::Append, &cause, &*self.clock) {
+                tracing::warn!(shard = %self.shard, drafts = drafts.len(), %cause, "whether a batch was appended is not known yet");
+            }
             // A clock that stands still, as a simulator's may, must not make this try for ever.
             let tried = self.clock.monotonic().saturating_sub(began).max(paused);
             if tried >= self.limits.deadline {
