@@ -11,10 +11,18 @@ mod amend;
 mod append;
 #[path = "ledger/appender.rs"]
 mod appender;
+#[path = "ledger/clocks.rs"]
+mod clocks;
+#[path = "ledger/cuts.rs"]
+mod cuts;
+#[path = "ledger/cutting.rs"]
+mod cutting;
 #[path = "ledger/deliver.rs"]
 mod deliver;
 #[path = "ledger/histories.rs"]
 mod histories;
+#[path = "ledger/sqlite.rs"]
+mod in_a_file;
 #[path = "ledger/lab.rs"]
 mod lab;
 #[path = "ledger/mend.rs"]
@@ -29,6 +37,8 @@ mod postgres;
 mod retention;
 #[path = "ledger/tamper.rs"]
 mod tamper;
+#[path = "ledger/waiting.rs"]
+mod waiting;
 
 /// Makes a test of each case for each store.
 macro_rules! on_every_store {
@@ -102,6 +112,7 @@ on_every_store! {
     appender::waiting_writers_share_transactions
     appender::a_lost_answer_is_resolved_by_reading
     appender::a_takeover_ends_the_appender
+    clocks::a_clock_that_is_set_by_hours_holds_up_no_lane_and_starts_no_storm
     histories::generated_histories_agree_with_the_model
     retention::old_rows_go_and_what_is_needed_stays
     retention::what_is_left_of_a_stream_is_its_end_whatever_happens

@@ -12,7 +12,7 @@ use super::{Failure, when::When, who};
 use crate::{
     cluster::{self, Caches, Cluster, Events, IdentityError, Lease},
     domain::{Clock, Era, InstallationId, Shard, SystemClock, SystemRandom},
-    ledger::{self, Appender, AppenderLimits, Installation, Store, StoreError, pruner},
+    ledger::{self, Appender, AppenderLimits, Installation, Store, StoreError, Waits, Want, pruner},
     lifecycle::TABLES,
     outbox::{self, Relay},
     reconcile::{self, Context},
@@ -75,7 +75,8 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<(), Failure> {
 
     let metrics =
         Arc::new(Metrics::new().map_err(|error| Failure::usage(&format!("setting up the metrics: {error}")))?);
-    let health = Arc::new(Health::default());
+    let waits = Arc::<Waits>::default();
+    let health = Arc::new(Health::new(waits.clone(), clock.clone()));
     health.waits_for(vec!["the first watches".into()]);
     let mut tasks = JoinSet::new();
     tasks.spawn(serve(listener, health.clone(), metrics.clone(), stop.clone()));
@@ -86,24 +87,31 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<(), Failure> {
     let duration = Duration::from_secs(args.lease_seconds);
     let mut lease =
         Lease::new(client.clone(), &args.namespace, "trueup-shard-0", identity.clone(), duration, clock.clone());
-    let candidate = Candidate { args, client, store, clock, metrics, caches, identity };
+    let candidate = Candidate { args, client, store, waits, clock, metrics, caches, identity };
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
             () = lease.acquire() => {}
         }
-        let (ended, stopped) = candidate.lead(&mut lease, &stop).await;
+        let Ended { led, stopped } = candidate.lead(&mut lease, &stop).await;
         candidate.metrics.leads(None);
         lease.release().await;
-        if let Err(error) = ended {
-            warn!(%error, "this term ended early");
-        }
         if stopped {
             break;
         }
-        info!("stepped down; waiting for the lease again");
+        if led {
+            info!("stepped down; waiting for the lease again");
+        }
     }
     Ok(())
+}
+
+/// How a term ended.
+struct Ended {
+    /// Whether it ever began.
+    led: bool,
+    /// Whether the process is to end with it.
+    stopped: bool,
 }
 
 /// A process that leads whenever it holds the lease.
@@ -111,6 +119,7 @@ struct Candidate {
     args: Args,
     client: Client,
     store: Arc<dyn Store>,
+    waits: Arc<Waits>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     caches: Arc<Caches>,
@@ -118,22 +127,32 @@ struct Candidate {
 }
 
 impl Candidate {
-    /// Leads until the lease is lost, the epoch is fenced or `stop` is cancelled (then the answer's second part is true).
+    /// Leads until the lease is lost, the epoch is fenced or `stop` is cancelled.
     ///
     /// Everything that acts lives in this future or in what it cancels: when it ends, nothing acts any more.
-    async fn lead(&self, lease: &mut Lease, stop: &CancellationToken) -> (Result<(), StoreError>, bool) {
+    async fn lead(&self, lease: &mut Lease, stop: &CancellationToken) -> Ended {
         let shard = Shard::new(0);
         let epoch = match self.store.take_over(shard, &self.identity).await {
             Ok(epoch) => epoch,
             Err(error) => {
+                if !self.waits.failed(Want::Lead, &error, &*self.clock) {
+                    warn!(%error, "this term did not begin");
+                }
                 tokio::time::sleep(Duration::from_secs(1)).await;
-                return (Err(error), stop.is_cancelled());
+                return Ended { led: false, stopped: stop.is_cancelled() };
             }
         };
+        self.waits.worked(Want::Lead, &*self.clock);
         info!(%epoch, "leading");
         self.metrics.leads(Some(epoch.get()));
-        let (appender, appending) =
-            Appender::start(self.store.clone(), shard, epoch, self.clock.clone(), AppenderLimits::default());
+        let (appender, appending) = Appender::start(
+            self.store.clone(),
+            shard,
+            epoch,
+            self.clock.clone(),
+            AppenderLimits::default(),
+            self.waits.clone(),
+        );
         let fenced = appender.fenced().clone();
         let over = CancellationToken::new();
         let relay = Arc::new(Relay::new(
@@ -143,6 +162,7 @@ impl Candidate {
                 random: Arc::new(SystemRandom),
                 commits: appender.commits(),
                 metrics: self.metrics.delivery.clone(),
+                waits: self.waits.clone(),
             },
             over.clone(),
         ));
@@ -155,6 +175,7 @@ impl Candidate {
             ),
             ledger: self.store.clone(),
             appender,
+            waits: self.waits.clone(),
             relay: relay.clone(),
             events: Events::new(self.client.clone(), &self.identity),
             clock: self.clock.clone(),
@@ -192,7 +213,7 @@ impl Candidate {
         over.cancel();
         relay.stop().await;
         appending.abort();
-        (Ok(()), stopped)
+        Ended { led: true, stopped }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     api::{PodSecurity, TenantSpec, annotation, label},
     cluster::{Caches, Cluster, CustomKind, Events, OwnerKey},
     domain::{Clock, Labels, TenantName},
-    ledger::{Appender, Store},
+    ledger::{Appender, Store, Waits},
     lifecycle::Membership,
     outbox::Relay,
     telemetry::Metrics,
@@ -25,6 +25,8 @@ pub struct Context {
     pub ledger: Arc<dyn Store>,
     /// The only way to write it.
     pub appender: Appender,
+    /// Says that the ledger is waited for, while it is.
+    pub waits: Arc<Waits>,
     /// The deliveries.
     pub relay: Arc<Relay>,
     /// Notes for people.

@@ -21,7 +21,10 @@ use super::{
     Context, ReconcileError, amendments, appdeployment::Apps, backup::Backups, look, repository::Repositories, sink,
     tenant::Tenants,
 };
-use crate::cluster::{CustomKind, OwnerKey};
+use crate::{
+    cluster::{CustomKind, OwnerKey},
+    ledger::Want,
+};
 
 /// Looks under way at once, for each kind.
 const CONCURRENCY: u16 = 16;
@@ -114,6 +117,12 @@ async fn guarded(
         Ok(_) => context.retries.succeeded(&object.uid().unwrap_or_default()),
         Err(ReconcileError::Cluster(error)) if error.is_conflict() => {
             debug!(kind = %kind.name(), name = %object.name_any(), %error, "somebody was faster; looking again");
+        }
+        Err(ReconcileError::Ledger(error)) if context.waits.failed(Want::Read, error, &*context.clock) => {
+            debug!(kind = %kind.name(), name = %object.name_any(), %error, "the ledger does not answer; looking again");
+        }
+        Err(ReconcileError::Append(error)) if error.is_away() => {
+            debug!(kind = %kind.name(), name = %object.name_any(), %error, "the ledger does not answer; looking again");
         }
         Err(error) => warn!(kind = %kind.name(), name = %object.name_any(), %error, "a look failed and is tried again"),
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use trueup::{
     domain::{Clock, ManualClock, Shard},
-    ledger::{Appender, AppenderLimits, SqliteStore, Store},
+    ledger::{Appender, AppenderLimits, SqliteStore, Store, Waits},
     lifecycle::TABLES,
     reconcile::amendments,
 };
@@ -48,7 +48,14 @@ fn lead(rig: &Rig) {
         let epoch = store.take_over(Shard::default(), "controller").await.unwrap();
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(minute(3 * 24 * 60)));
         let limits = AppenderLimits::default();
-        let (appender, _) = Appender::start(Arc::clone(&store), Shard::default(), epoch, Arc::clone(&clock), limits);
+        let (appender, _) = Appender::start(
+            Arc::clone(&store),
+            Shard::default(),
+            epoch,
+            Arc::clone(&clock),
+            limits,
+            Arc::new(Waits::default()),
+        );
         for made in store.amendments_due(10).await.unwrap() {
             amendments::carry_out(&*store, &appender, &*clock, &made).await.unwrap();
         }

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use tokio::{
@@ -37,6 +38,12 @@ pub enum Action {
     Answer(u16, &'static str, String),
     /// Answer with a body that never ends.
     AnswerWithoutEnd(u16),
+    /// Answer with so many bytes.
+    AnswerAtLength(u16, usize),
+    /// Write these bytes, which are no answer.
+    Babble(&'static [u8]),
+    /// Begin to answer, one byte after each such pause, without ever coming to the end.
+    Drip(Duration),
     /// Say nothing, and keep the connection.
     Hang,
     /// Close the connection at once.
@@ -133,6 +140,20 @@ async fn serve(mut stream: TcpStream, state: &State) -> Option<()> {
                 stream.write_all(format!("HTTP/1.1 {status} Endless\r\n\r\n").as_bytes()).await.ok()?;
                 loop {
                     stream.write_all(&[b'x'; 16 * 1024]).await.ok()?;
+                }
+            }
+            Action::AnswerAtLength(status, length) => {
+                write(&mut stream, status, "x-front: at length", &vec![b'x'; length]).await?;
+            }
+            Action::Babble(bytes) => {
+                stream.write_all(bytes).await.ok()?;
+                return None;
+            }
+            Action::Drip(pause) => {
+                let answer = b"HTTP/1.1 200 Good\r\nx-drip: ".iter().chain(std::iter::repeat(&b'x'));
+                for byte in answer {
+                    stream.write_all(&[*byte]).await.ok()?;
+                    tokio::time::sleep(pause).await;
                 }
             }
             Action::Hang => std::future::pending().await,
