@@ -5,18 +5,28 @@
 
 mod support;
 
+#[path = "ledger/amend.rs"]
+mod amend;
 #[path = "ledger/append.rs"]
 mod append;
 #[path = "ledger/appender.rs"]
 mod appender;
 #[path = "ledger/backup.rs"]
 mod backup;
+#[path = "ledger/clocks.rs"]
+mod clocks;
 #[path = "ledger/comparisons.rs"]
 mod comparisons;
+#[path = "ledger/cuts.rs"]
+mod cuts;
+#[path = "ledger/cutting.rs"]
+mod cutting;
 #[path = "ledger/deliver.rs"]
 mod deliver;
 #[path = "ledger/histories.rs"]
 mod histories;
+#[path = "ledger/sqlite.rs"]
+mod in_a_file;
 #[path = "ledger/lab.rs"]
 mod lab;
 #[path = "ledger/mend.rs"]
@@ -35,6 +45,8 @@ mod restore;
 mod retention;
 #[path = "ledger/tamper.rs"]
 mod tamper;
+#[path = "ledger/waiting.rs"]
+mod waiting;
 
 /// Makes a test of each case for each store.
 macro_rules! on_every_store {
@@ -98,6 +110,11 @@ on_every_store! {
     mend::what_cannot_be_done_is_refused_and_leaves_nothing
     mend::an_amendment_waits_for_the_leader_and_is_done_once
     mend::an_amendment_of_what_is_over_leaves_it_over
+    amend::whoever_leads_states_anew_what_holds
+    amend::a_leader_that_dies_before_it_says_so_leaves_nothing_to_be_written_twice
+    amend::an_answer_that_is_lost_leaves_nothing_to_be_written_twice
+    amend::a_deposed_leader_amends_nothing
+    amend::a_row_that_two_receivers_lack_is_stated_anew_once
     mend::a_lane_that_begins_with_a_snapshot_begins_later_when_that_is_voided
     mend::what_is_not_known_to_have_arrived_is_remembered_since_it_was_first_sent
     appender::waiting_writers_share_transactions
@@ -110,6 +127,7 @@ on_every_store! {
     recover::a_ledger_is_given_another_name_only_as_a_whole
     recover::a_stream_that_comes_back_is_heard_of_where_its_tenants_labels_choose
     recover::a_young_row_stays_although_older_ones_came_back_behind_it
+    clocks::a_clock_that_is_set_by_hours_holds_up_no_lane_and_starts_no_storm
     histories::generated_histories_agree_with_the_model
     retention::old_rows_go_and_what_is_needed_stays
     retention::what_is_left_of_a_stream_is_its_end_whatever_happens

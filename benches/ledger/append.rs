@@ -67,6 +67,7 @@ async fn write(ledger: &Ledger, fleet: &mut Vec<Stream>, writers: usize, rows: u
         ledger.epoch,
         Arc::clone(&ledger.clock),
         AppenderLimits::default(),
+        Arc::default(),
     );
     let share = fleet.len() / writers;
     let mut rest = std::mem::take(fleet);

@@ -34,6 +34,7 @@ pub async fn run(plan: &Plan, lab: &Lab, report: &mut Report) {
             ledger.epoch,
             Arc::clone(&ledger.clock),
             AppenderLimits::default(),
+            Arc::default(),
         );
         let relaying = Relaying::start(&ledger, receiver.sink(&ledger.clock), Limits::default(), appender.commits());
         wait_for(&relaying, fleet.len()).await;

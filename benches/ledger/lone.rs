@@ -31,6 +31,7 @@ pub async fn run(plan: &Plan, lab: &Lab, report: &mut Report) {
             ours.epoch,
             Arc::clone(&ours.clock),
             AppenderLimits::default(),
+            Arc::default(),
         );
         let (mut mine, mut limit) = (Spans::default(), Spans::default());
         for (n, stream) in fleet.iter_mut().take(plan.scale(PAIRS) + 20).enumerate() {

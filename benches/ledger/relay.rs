@@ -109,6 +109,7 @@ impl Relaying {
             random: Arc::new(SystemRandom),
             commits,
             metrics,
+            waits: Arc::default(),
         };
         let relay = Relay::new(parts, CancellationToken::new());
         relay.put(Destination { id: billing(), revision: "1".into(), sink, limits });

@@ -150,7 +150,8 @@ CREATE TABLE destination (
 --
 -- phase: 0 idle (all acknowledged), 1 ready since due_at, 2 waiting until due_at, 3 held until due_at, 4 parked since
 -- due_at. first: the place where it begins; if that is not 1, with a snapshot. held_at: when the last holder took it.
--- doubt_since: when its next row was first sent without anybody knowing what became of that.
+-- doubt_since: when its next row was first sent without anybody knowing what became of that. furthest: how far it was
+-- before the receiver asked for rows again.
 CREATE TABLE lane (
     destination TEXT COLLATE "C" NOT NULL,
     uid         TEXT COLLATE "C" NOT NULL,
@@ -163,6 +164,7 @@ CREATE TABLE lane (
     doubt_since BIGINT,
     attempts    INTEGER  NOT NULL DEFAULT 0,
     rewinds     INTEGER  NOT NULL DEFAULT 0,
+    furthest    BIGINT   NOT NULL DEFAULT 0,
     park_reason TEXT,
     last_error  TEXT,
     PRIMARY KEY (destination, uid)

@@ -8,11 +8,11 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Failure, ask_receiver::AskReceiver, failure::UNREACHABLE, when::When};
+use super::{Failure, ask_receiver::AskReceiver, failure::UNREACHABLE, when::When, who};
 use crate::{
     cluster::{self, Caches, Cluster, Events, IdentityError, Lease},
     domain::{Clock, Epoch, Era, InstallationId, Shard, SystemClock, SystemRandom},
-    ledger::{self, Appender, AppenderLimits, Installation, Store, StoreError, pruner},
+    ledger::{self, Appender, AppenderLimits, Installation, Store, StoreError, Waits, Want, pruner},
     lifecycle::TABLES,
     outbox::{self, Relay},
     reconcile::{self, Applied, Context, SweepOptions},
@@ -85,18 +85,19 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<(), Failure> {
 
     let metrics =
         Arc::new(Metrics::new().map_err(|error| Failure::usage(&format!("setting up the metrics: {error}")))?);
-    let health = Arc::new(Health::default());
+    let waits = Arc::<Waits>::default();
+    let health = Arc::new(Health::new(waits.clone(), clock.clone()));
     health.waits_for(vec!["the first watches".into()]);
     let mut tasks = JoinSet::new();
     tasks.spawn(serve(listener, health.clone(), metrics.clone(), stop.clone()));
     let caches = Caches::start(&client, &mut tasks);
     tasks.spawn(report_readiness(caches.clone(), health));
 
-    let identity = format!("{}-{}", host(), uuid::Uuid::new_v4());
+    let identity = format!("{}-{}", who::host(), uuid::Uuid::new_v4());
     let duration = Duration::from_secs(args.lease_seconds);
     let mut lease =
         Lease::new(client.clone(), &args.namespace, "trueup-shard-0", identity.clone(), duration, clock.clone());
-    let candidate = Candidate { args, client, store, clock, metrics, caches, identity, receiver };
+    let candidate = Candidate { args, client, store, waits, clock, metrics, caches, identity, receiver };
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
@@ -109,6 +110,7 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<(), Failure> {
             Ended::Stopped => break,
             // Waiting mends no wrong ledger.
             Ended::Wrong(failure) => return Err(failure),
+            Ended::NotBegun => {}
             Ended::SteppedDown => info!("stepped down; waiting for the lease again"),
         }
     }
@@ -119,6 +121,8 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<(), Failure> {
 enum Ended {
     /// The process is to end.
     Stopped,
+    /// It did not begin; another one may.
+    NotBegun,
     /// Another term may begin.
     SteppedDown,
     /// This process must not lead: cluster and ledger do not belong together any more.
@@ -130,6 +134,7 @@ struct Candidate {
     args: Args,
     client: Client,
     store: Arc<dyn Store>,
+    waits: Arc<Waits>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     caches: Arc<Caches>,
@@ -140,9 +145,25 @@ struct Candidate {
 impl Candidate {
     /// Begins an epoch, then makes sure that the ledger is still this cluster's: whoever gives it to another, or begins
     /// an era, does so in an epoch of its own, so that what is read here holds for as long as this one.
-    async fn take_over(&self, shard: Shard) -> Result<(Epoch, Installation), Failure> {
-        let epoch = self.store.take_over(shard, &self.identity).await.map_err(|error| Failure::unreachable(&error))?;
-        Ok((epoch, identify(&self.client, &self.args.namespace, &*self.store).await?))
+    async fn take_over(&self, shard: Shard) -> Result<(Epoch, Installation), Ended> {
+        let epoch = match self.store.take_over(shard, &self.identity).await {
+            Ok(epoch) => epoch,
+            Err(error) => {
+                if !self.waits.failed(Want::Lead, &error, &*self.clock) {
+                    warn!(%error, "this term did not begin");
+                }
+                return Err(Ended::NotBegun);
+            }
+        };
+        self.waits.worked(Want::Lead, &*self.clock);
+        match identify(&self.client, &self.args.namespace, &*self.store).await {
+            Ok(installation) => Ok((epoch, installation)),
+            Err(failure) if failure.code() == UNREACHABLE => {
+                warn!(%failure, "this term did not begin");
+                Err(Ended::NotBegun)
+            }
+            Err(failure) => Err(Ended::Wrong(failure)),
+        }
     }
 
     /// Leads until the lease is lost, the epoch is fenced or `stop` is cancelled.
@@ -152,17 +173,22 @@ impl Candidate {
         let shard = Shard::new(0);
         let (epoch, installation) = match self.take_over(shard).await {
             Ok(taken) => taken,
-            Err(failure) if failure.code() == UNREACHABLE => {
-                warn!(%failure, "this term ended early");
+            Err(Ended::NotBegun) => {
                 tokio::time::sleep(Duration::from_secs(1)).await;
-                return if stop.is_cancelled() { Ended::Stopped } else { Ended::SteppedDown };
+                return if stop.is_cancelled() { Ended::Stopped } else { Ended::NotBegun };
             }
-            Err(failure) => return Ended::Wrong(failure),
+            Err(ended) => return ended,
         };
         info!(%epoch, "leading");
         self.metrics.leads(Some(epoch.get()));
-        let (appender, appending) =
-            Appender::start(self.store.clone(), shard, epoch, self.clock.clone(), AppenderLimits::default());
+        let (appender, appending) = Appender::start(
+            self.store.clone(),
+            shard,
+            epoch,
+            self.clock.clone(),
+            AppenderLimits::default(),
+            self.waits.clone(),
+        );
         let fenced = appender.fenced().clone();
         let over = CancellationToken::new();
         let relay = Arc::new(Relay::new(
@@ -172,6 +198,7 @@ impl Candidate {
                 random: Arc::new(SystemRandom),
                 commits: appender.commits(),
                 metrics: self.metrics.delivery.clone(),
+                waits: self.waits.clone(),
             },
             over.clone(),
         ));
@@ -184,6 +211,7 @@ impl Candidate {
             ),
             ledger: self.store.clone(),
             appender,
+            waits: self.waits.clone(),
             relay: relay.clone(),
             events: Events::new(self.client.clone(), &self.identity),
             clock: self.clock.clone(),
@@ -302,10 +330,6 @@ async fn report_readiness(caches: Arc<Caches>, health: Arc<Health>) {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-}
-
-fn host() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "trueup".into(), |name| name.trim().to_owned())
 }
 
 #[cfg(test)]

@@ -6,14 +6,16 @@ use serde_json::{Value, json};
 
 use super::{
     Failure, describe,
+    outbox::interventions,
     reading::{self, Ledger, Output},
+    resource::{Named, Resource},
     table::{Align, Table},
     text::{BOLD, BUSY, DIM, PLAIN, Text},
     when::{When, Window},
 };
 use crate::{
-    domain::{Clock, Effective, Event, Kind, Shard, SystemClock, TimeSource, Uid},
-    ledger::{Head, Row, RowQuery, Store},
+    domain::{Clock, Effective, Event, Sequence, Shard, SystemClock, TimeSource, Uid},
+    ledger::{Head, Row, RowQuery, Store, interventions::Intervention},
 };
 
 /// How many rows are in memory at once, besides those that are shown.
@@ -30,14 +32,8 @@ const LATE: Duration = Duration::from_mins(1);
 /// other. All times are in UTC.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// What it is: tenant, appdeployment or backup, or as kubectl abbreviates them.
-    #[arg(value_parser = clap::value_parser!(Kind))]
-    kind: Kind,
-    /// What it is called: NAME, or NAMESPACE/NAME.
-    name: String,
-    /// Its namespace.
-    #[arg(short, long)]
-    namespace: Option<String>,
+    #[command(flatten)]
+    resource: Named,
     /// Only what happened then or later: 2026-11-17T09:00:00Z, 2026-11-17 (its beginning, in UTC), or 3d (ago).
     #[arg(long, value_name = "TIME")]
     since: Option<When>,
@@ -50,9 +46,6 @@ pub struct Args {
     /// Only what was recorded before that: what the ledger knew then.
     #[arg(long, value_name = "TIME")]
     recorded_until: Option<When>,
-    /// Only the object with this UID.
-    #[arg(long)]
-    uid: Option<String>,
     /// How to write it.
     #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
@@ -66,12 +59,12 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let happened = Window::of(args.since, args.until, now).ordered("--since", "--until")?;
     let recorded = Window::of(args.recorded_since, args.recorded_until, now);
     let recorded = recorded.ordered("--recorded-since", "--recorded-until")?;
-    let (namespace, name) = whose(args.kind, args.namespace, args.name)?;
+    let resource = args.resource.resolve()?;
     let (store, _) = args.ledger.open().await?;
-    let wanted = Wanted { kind: args.kind, namespace, name, uid: args.uid.map(Uid::new), happened, recorded };
+    let wanted = Wanted { resource, happened, recorded };
     let streams = read(&store, &wanted).await?;
     if streams.is_empty() {
-        return Err(Failure::violated(&wanted.unknown()));
+        return Err(Failure::violated(&wanted.resource.unknown()));
     }
     match args.output {
         Output::Table => {
@@ -82,44 +75,14 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     }
 }
 
-/// The namespace and the name that are meant.
-fn whose(kind: Kind, namespace: Option<String>, name: String) -> Result<(Option<String>, String), Failure> {
-    let (namespace, name) = match (namespace, name.split_once('/')) {
-        (None, Some((namespace, name))) => (Some(namespace.to_owned()), name.to_owned()),
-        (Some(_), Some(_)) => return Err(Failure::usage(&"the namespace is given twice; leave out one of the two")),
-        (namespace, None) => (namespace, name),
-    };
-    match (kind, &namespace) {
-        (Kind::Tenant, Some(_)) => Err(Failure::usage(&"a Tenant is in no namespace; leave the namespace out")),
-        (Kind::AppDeployment | Kind::Backup, None) => {
-            Err(Failure::usage(&format!("which {kind}? Say -n NAMESPACE, or name it NAMESPACE/{name}")))
-        }
-        _ => Ok((namespace, name)),
-    }
-}
-
 /// What was asked for.
 struct Wanted {
-    kind: Kind,
-    namespace: Option<String>,
-    name: String,
-    uid: Option<Uid>,
+    resource: Resource,
     happened: Window,
     recorded: Window,
 }
 
 impl Wanted {
-    fn resource(&self) -> String {
-        describe::resource(self.kind, self.namespace.as_deref(), &self.name)
-    }
-
-    fn unknown(&self) -> String {
-        match &self.uid {
-            Some(uid) => format!("the ledger knows no {} with uid {uid}; leave --uid out to see all", self.resource()),
-            None => format!("the ledger knows no {}; is the name right, and its namespace?", self.resource()),
-        }
-    }
-
     /// The times that are shown, if not all.
     fn window(&self) -> Option<String> {
         let recorded = self.recorded.in_words().map(|words| format!("that was recorded {words}"));
@@ -135,18 +98,21 @@ struct Stream {
     /// The row that held when the time that is shown began.
     before: Option<Row>,
     rows: Vec<Row>,
+    /// What people did about its deliveries.
+    made: Vec<Intervention>,
+}
+
+impl Stream {
+    fn made_at(&self, sequence: Sequence) -> impl Iterator<Item = &Intervention> {
+        self.made.iter().filter(move |made| made.request.sequence == sequence)
+    }
 }
 
 /// The streams of that name, oldest first.
 async fn read(store: &Arc<dyn Store>, wanted: &Wanted) -> Result<Vec<Stream>, Failure> {
     let failed = |error| reading::failure(&error);
     let mut streams: BTreeMap<Uid, (Option<Row>, Vec<Row>)> = BTreeMap::new();
-    let mut query = RowQuery {
-        uid: wanted.uid.clone(),
-        named: Some((wanted.kind, wanted.namespace.clone(), wanted.name.clone())),
-        limit: PAGE,
-        ..RowQuery::default()
-    };
+    let mut query = RowQuery { limit: PAGE, ..wanted.resource.rows() };
     loop {
         let page = store.rows(&query).await.map_err(failed)?;
         let Some((shard, position)): Option<(Shard, _)> = page.last().map(|row| (row.shard, row.position)) else {
@@ -165,9 +131,11 @@ async fn read(store: &Arc<dyn Store>, wanted: &Wanted) -> Result<Vec<Stream>, Fa
         }
     }
     let mut found = Vec::with_capacity(streams.len());
+    let mut made = interventions::read(&**store, |made| streams.contains_key(&made.request.uid)).await?;
     for (uid, (before, rows)) in streams {
         if let Some(head) = store.head(&uid).await.map_err(failed)? {
-            found.push(Stream { head, before, rows });
+            let own = made.extract_if(.., |made| made.request.uid == uid).collect();
+            found.push(Stream { head, before, rows, made: own });
         }
     }
     found.sort_by(|a, b| (a.head.opened_at, &a.head.subject.uid).cmp(&(b.head.opened_at, &b.head.subject.uid)));
@@ -175,13 +143,15 @@ async fn read(store: &Arc<dyn Store>, wanted: &Wanted) -> Result<Vec<Stream>, Fa
 }
 
 fn to_json(streams: &[Stream]) -> Result<Value, Failure> {
-    let events = streams.iter().flat_map(|stream| &stream.rows).map(|row| {
+    let rows = streams.iter().flat_map(|stream| stream.rows.iter().map(move |row| (stream, row)));
+    let events = rows.map(|(stream, row)| {
         let mut event: Value = serde_json::from_slice(&row.body).map_err(|error| {
             let (uid, sequence) = (&row.uid, row.sequence);
             Failure::violated(&format!("reading event {sequence} of stream {uid}: {error}; run `trueup audit`"))
         })?;
         event["recordedAt"] = json!(row.recorded_at);
         event["evidence"] = json!(row.evidence);
+        event["interventions"] = json!(stream.made_at(row.sequence).map(interventions::Told::of).collect::<Vec<_>>());
         Ok(event)
     });
     events.collect::<Result<Vec<_>, _>>().map(Value::Array)
@@ -198,7 +168,7 @@ fn render(streams: &[Stream], wanted: &Wanted) -> Vec<Text> {
         if stream.rows.is_empty() {
             lines.push(nothing(stream, wanted));
         } else {
-            lines.extend(table(&stream.rows).lines());
+            lines.extend(table(stream).lines());
         }
     }
     lines
@@ -208,7 +178,7 @@ fn header(stream: &Stream, wanted: &Wanted, (place, streams): (usize, usize)) ->
     let Head { subject, opened_at, entered_at, closed_at, state, .. } = &stream.head;
     let which = if streams > 1 { format!("   object {place} of {streams} under this name") } else { String::new() };
     let owner = format!("   tenant {} · account {} · plan {}", subject.tenant, subject.account, subject.plan);
-    let first = Text::new(BOLD, wanted.resource()).and(DIM, owner).and(DIM, which);
+    let first = Text::new(BOLD, wanted.resource.in_words()).and(DIM, owner).and(DIM, which);
     let life = match closed_at {
         Some(closed) => format!("   {} – {}, ", describe::moment(*opened_at), describe::moment(*closed)),
         None => format!("   since {}, now ", describe::moment(*opened_at)),
@@ -235,7 +205,7 @@ fn nothing(stream: &Stream, wanted: &Wanted) -> Text {
     }
 }
 
-fn table(rows: &[Row]) -> Table {
+fn table(stream: &Stream) -> Table {
     let mut table = Table::new(vec![
         ("SEQ", Align::Right),
         ("WHEN (UTC)", Align::Left),
@@ -244,7 +214,7 @@ fn table(rows: &[Row]) -> Table {
         ("BILLABLE", Align::Left),
         ("RECORDED", Align::Left),
     ]);
-    for row in rows {
+    for row in &stream.rows {
         let mut states = Text::default();
         if let Some(from) = &row.from {
             states = states.and(DIM, format!("{from} → "));
@@ -263,6 +233,11 @@ fn table(rows: &[Row]) -> Table {
         ]);
         for line in row.evidence.iter().flat_map(|text| evidence(text)) {
             table.note(line);
+        }
+        for made in stream.made_at(row.sequence) {
+            if let Some(line) = interventions::in_words(made) {
+                table.note(line.cut(EVIDENCE_WIDTH));
+            }
         }
     }
     table

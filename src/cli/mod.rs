@@ -2,6 +2,7 @@
 
 mod ask_receiver;
 mod audit;
+mod confirm;
 mod controller;
 mod crds;
 mod describe;
@@ -12,12 +13,14 @@ mod mover;
 mod outbox;
 mod reading;
 pub mod receiver;
+mod resource;
 mod schemas;
 mod state;
 mod table;
 mod text;
 mod watch;
 mod when;
+mod who;
 
 pub use failure::Failure;
 
@@ -64,7 +67,7 @@ pub enum Command {
     Audit(audit::Args),
     /// Keep the ledger safe: back it up, verify and restore a backup, recover what was lost, move it.
     Ledger(ledger::Args),
-    /// Show what billing was sent, what waits, and what is parked.
+    /// Show what billing was sent, what waits and what is parked, and mend it.
     Outbox(outbox::Args),
     /// Watch the cluster, the ledger and billing side by side.
     Watch(watch::Args),

@@ -1,4 +1,4 @@
-//! What the commands that only read share: which ledger, how the answer is written, and where it goes.
+//! What the commands that ask the ledger share: which ledger, how the answer is written, and where it goes.
 
 use std::{io::Write as _, sync::Arc};
 
@@ -14,7 +14,7 @@ use crate::{
 /// Which ledger is read.
 #[derive(clap::Args)]
 pub struct Ledger {
-    /// The ledger: `sqlite:PATH` or `postgres://USER:PASSWORD@HOST/DATABASE`. It is only read, and must be there.
+    /// The ledger: `sqlite:PATH` or `postgres://USER:PASSWORD@HOST/DATABASE`. It must be there.
     #[arg(long, env = "DATABASE_URL", default_value = "sqlite:trueup.db", hide_env_values = true)]
     database_url: String,
 }
@@ -40,6 +40,12 @@ impl Ledger {
     /// The same, for whoever must know why it cannot be opened.
     pub async fn try_open(&self) -> Result<(Arc<dyn Store>, Installation), StoreError> {
         ledger::open_existing(&self.database_url, TABLES).await
+    }
+
+    /// Opens it for somebody who mends deliveries. What is not there is not made.
+    pub async fn open_to_mend(&self) -> Result<Arc<dyn Store>, Failure> {
+        self.open().await?;
+        ledger::open(&self.database_url, TABLES).map_err(|error| failure(&error))
     }
 }
 

@@ -61,10 +61,10 @@ fn is_transient(error: &Error) -> bool {
         | Error::BeginFailed => true,
         Error::Database(error) => match sqlstate(error.as_ref()) {
             // Connection, resources, operator's intervention (shutdown, statement timeout), rollback, lock timeout,
-            // idle in transaction; and a server that is only read from for now, as during a failover.
+            // idle in transaction, I/O error; and a server that is only read from for now, as during a failover.
             Some(state) => {
                 ["08", "53", "57", "40"].iter().any(|class| state.starts_with(class))
-                    || ["55P03", "25P03", "25006"].contains(&state)
+                    || ["55P03", "25P03", "58030", "25006"].contains(&state)
             }
             // Busy, locked, I/O error, disk full, cannot open.
             None => matches!(sqlite_code(error.as_ref()), Some(5 | 6 | 10 | 13 | 14)),

@@ -98,7 +98,7 @@ pub enum Refusal {
         next: Sequence,
     },
     /// It stands at another place.
-    #[error("the next sequence is {next}, not {asked}; only the next one can be voided")]
+    #[error("the next sequence is {next}, not {asked}, and only the next one can be helped")]
     Elsewhere {
         /// Where it stands.
         next: Sequence,
@@ -149,15 +149,22 @@ pub(super) struct Decided {
     pub voided: Option<Voided>,
 }
 
+/// Why nothing can be done at `asked` in a lane that has acknowledged `acked` of a stream up to `head`: as much as can be
+/// said of a lane that others may move at any moment.
+pub fn misplaced(acked: Sequence, head: Sequence, asked: Sequence) -> Option<Refusal> {
+    let next = acked.next();
+    if acked >= head {
+        return Some(Refusal::NothingOwed { acked });
+    }
+    (asked != next).then_some(Refusal::Elsewhere { next, asked })
+}
+
 /// Decides what becomes of a lane.
 pub(super) fn decide(request: &Request, standing: Standing, now: Timestamp) -> Result<Decided, Refusal> {
     let Standing { mut lane, head, row, voided } = standing;
     let next = lane.acked.next();
-    if lane.acked >= head {
-        return Err(Refusal::NothingOwed { acked: lane.acked });
-    }
-    if request.sequence != next {
-        return Err(Refusal::Elsewhere { next, asked: request.sequence });
+    if let Some(refusal) = misplaced(lane.acked, head, request.sequence) {
+        return Err(refusal);
     }
     match lane.phase {
         Phase::Held => return Err(Refusal::BeingDelivered { next }),

@@ -86,6 +86,9 @@ pub struct Lane {
     pub attempts: u32,
     /// 409 answers since the last progress.
     pub rewinds: u32,
+    /// How far it was when the first of these came. Only what lies beyond is progress: a receiver that takes its events
+    /// and forgets them would otherwise be sent the same ones for ever.
+    pub furthest: Sequence,
     /// Why it is parked, in one word.
     pub park_reason: Option<String>,
     /// The last thing that went wrong.
@@ -111,6 +114,7 @@ impl Lane {
             token: None,
             attempts: 0,
             rewinds: 0,
+            furthest: Sequence::new(0),
             park_reason: None,
             last_error: None,
         }
@@ -220,8 +224,10 @@ impl Lane {
         if through > self.acked {
             self.acked = through;
             self.attempts = 0;
-            self.rewinds = 0;
             self.doubt_since = None;
+            if self.acked > self.furthest {
+                self.rewinds = 0;
+            }
         }
     }
 
@@ -229,6 +235,7 @@ impl Lane {
     pub(super) fn release(&mut self, head: Sequence, now: Timestamp) {
         self.attempts = 0;
         self.rewinds = 0;
+        self.furthest = Sequence::new(0);
         self.doubt_since = None;
         self.park_reason = None;
         self.last_error = None;
@@ -246,6 +253,7 @@ impl Lane {
         // progress: one that jumps back and forth must end up parked.
         if acked <= self.acked {
             self.rewinds += 1;
+            self.furthest = self.furthest.max(self.acked);
         }
         if self.rewinds >= MAX_REWINDS {
             return self.park(REWIND_LOOP, now);
@@ -420,6 +428,24 @@ mod tests {
         assert_eq!(jumped.rewinds, 2, "a jump ahead neither counts nor forgives");
         let moved = twice.settled(at(8), &Settlement::Acked { through: at(6) }, NOW);
         assert_eq!((moved.rewinds, moved.phase), (0, Phase::Ready));
+    }
+
+    #[test]
+    fn what_is_only_sent_again_is_no_progress() {
+        let (mut lane, mut asked) = (held(40).settled(at(41), &rewind(1), NOW), 1);
+        while lane.phase != Phase::Parked {
+            for through in [32, 40] {
+                lane = lane.settled(at(41), &Settlement::Acked { through: at(through) }, NOW);
+            }
+            lane = lane.settled(at(41), &rewind(1), NOW);
+            asked += 1;
+            assert!(asked <= MAX_REWINDS, "a receiver that takes everything and forgets it is sent it for ever");
+        }
+        assert_eq!(lane.park_reason.as_deref(), Some(REWIND_LOOP));
+
+        let back = held(40).settled(at(41), &rewind(1), NOW);
+        let beyond = back.settled(at(41), &Settlement::Acked { through: at(41) }, NOW);
+        assert_eq!(beyond.rewinds, 0, "it took what it had not taken before");
     }
 
     #[test]

@@ -443,6 +443,11 @@ impl Store for MemoryStore {
         Ok(lanes.filter_map(|(_, lane)| lane.due_in(now)).min())
     }
 
+    async fn lane(&self, destination: &DestinationId, uid: &Uid) -> Result<Option<LaneView>, StoreError> {
+        let (inner, key) = (self.lock(), (destination.clone(), uid.clone()));
+        Ok(inner.lanes.get(&key).map(|lane| inner.view(&key, lane)))
+    }
+
     async fn lanes(
         &self,
         after: Option<(&DestinationId, &Uid)>,

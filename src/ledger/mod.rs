@@ -24,6 +24,7 @@ mod reinstate;
 mod sqlite;
 mod store;
 mod types;
+mod waits;
 
 pub use appender::{Appender, AppenderError, AppenderLimits, AppenderStats, StatsView};
 pub use audit::{Report, audit};
@@ -41,3 +42,4 @@ pub use types::{
     Claim, ClaimRequest, Draft, Head, Installation, LaneState, LaneView, Opening, OutboxRow, Outcome, PruneReport,
     PruneStep, PrunedRow, Row, RowQuery, Settlement, ShardRow, Start, Subject, Voided, time_source_from,
 };
+pub use waits::{Wait, Waits, Want};

@@ -137,6 +137,31 @@ pub(super) async fn pruned_until(pool: &Pool, shard: Shard) -> Result<Position, 
     Ok(position.map_or_else(Position::default, Position::new))
 }
 
+/// What a SELECT begins with whose records are `LaneViewRecord`s.
+macro_rules! lane_views {
+    () => {
+        concat!(
+            "SELECT ",
+            lane_columns!(),
+            ", r.sequence AS head, coalesce(t.recorded_at, v.recorded_at) AS oldest \
+             FROM lane l JOIN resource r ON r.uid = l.uid \
+             LEFT JOIN transition t ON t.uid = l.uid AND t.sequence = l.acked + 1 \
+             LEFT JOIN voided v ON v.destination = l.destination AND v.uid = l.uid AND v.sequence = l.acked + 1 "
+        )
+    };
+}
+
+pub(super) async fn lane(pool: &Pool, destination: &DestinationId, uid: &Uid) -> Result<Option<LaneView>, StoreError> {
+    query_as::<_, LaneViewRecord>(concat!(lane_views!(), "WHERE l.destination = $1 AND l.uid = $2"))
+        .bind(destination.as_str())
+        .bind(uid.as_str())
+        .fetch_optional(pool)
+        .await
+        .map_err(failed("reading a lane"))?
+        .map(LaneView::try_from)
+        .transpose()
+}
+
 pub(super) async fn lanes(
     pool: &Pool,
     after: Option<(&DestinationId, &Uid)>,
@@ -145,13 +170,8 @@ pub(super) async fn lanes(
 ) -> Result<Vec<LaneView>, StoreError> {
     let (destination, uid) = after.map_or(("", ""), |(destination, uid)| (destination.as_str(), uid.as_str()));
     let records = query_as::<_, LaneViewRecord>(concat!(
-        "SELECT ",
-        lane_columns!(),
-        ", r.sequence AS head, coalesce(t.recorded_at, v.recorded_at) AS oldest \
-         FROM lane l JOIN resource r ON r.uid = l.uid \
-         LEFT JOIN transition t ON t.uid = l.uid AND t.sequence = l.acked + 1 \
-         LEFT JOIN voided v ON v.destination = l.destination AND v.uid = l.uid AND v.sequence = l.acked + 1 \
-         WHERE (l.destination, l.uid) > ($1, $2) AND (NOT $3 OR l.acked < r.sequence) \
+        lane_views!(),
+        "WHERE (l.destination, l.uid) > ($1, $2) AND (NOT $3 OR l.acked < r.sequence) \
          ORDER BY l.destination, l.uid LIMIT $4"
     ))
     .bind(destination)

@@ -278,6 +278,7 @@ pub(super) struct LaneRecord {
     token: Option<String>,
     attempts: i32,
     rewinds: i32,
+    furthest: i64,
     park_reason: Option<String>,
     last_error: Option<String>,
     first: i64,
@@ -288,8 +289,8 @@ pub(super) struct LaneRecord {
 /// The columns of `lane l` that make a `LaneRecord`.
 macro_rules! lane_columns {
     () => {
-        "l.destination, l.uid, l.acked, l.phase, l.due_at, l.token, l.attempts, l.rewinds, l.park_reason, \
-         l.last_error, l.first, l.held_at, l.doubt_since"
+        "l.destination, l.uid, l.acked, l.phase, l.due_at, l.token, l.attempts, l.rewinds, l.furthest, \
+         l.park_reason, l.last_error, l.first, l.held_at, l.doubt_since"
     };
 }
 pub(super) use lane_columns;
@@ -312,6 +313,7 @@ impl LaneRecord {
             token: self.token.map(Token::new),
             attempts: tries(self.attempts),
             rewinds: tries(self.rewinds),
+            furthest: Sequence::new(self.furthest),
             park_reason: self.park_reason,
             last_error: self.last_error,
             first: Sequence::new(self.first),

@@ -263,6 +263,9 @@ pub trait Store: Send + Sync + 'static {
     /// A span, not a moment: on a server it is counted by the server's clock, which need not agree with the caller's.
     async fn next_due(&self, destination: &DestinationId, now: Timestamp) -> Result<Option<Duration>, StoreError>;
 
+    /// The lane of one stream to one destination.
+    async fn lane(&self, destination: &DestinationId, uid: &Uid) -> Result<Option<LaneView>, StoreError>;
+
     /// Lanes in the order of destination and UID, behind `after`; only those that still owe something if `owing_only`.
     async fn lanes(
         &self,

@@ -4,6 +4,7 @@
 //! ledger's last word it makes a [`Plan`], which is data. All policy lives here, so that a decision can be
 //! read, tested and argued about without a cluster.
 
+pub mod amend;
 pub mod appdeployment;
 pub mod backup;
 pub mod behind;

@@ -36,6 +36,7 @@ reasons! {
     RESURRECTED = "Resurrected", "A resource that was recorded as deleted was seen alive again.";
     RESIZED = "Resized", "What is billed changed while the state stayed.";
     REASSIGNED = "Reassigned", "The tenant, its billing account or its plan changed.";
+    AMENDED = "Amended", "An earlier event was voided for some receiver; this one states anew what holds.";
     DELETION_REQUESTED = "DeletionRequested", "Somebody asked for the resource to be deleted.";
     VANISHED = "Vanished", "The resource is gone, and nobody saw when; the audit found out.";
     ERA_BEGUN = "EraBegun", "The ledger lost rows for good and began a new era; this is what holds from here on.";

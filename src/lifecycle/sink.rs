@@ -117,7 +117,10 @@ pub fn decide(sink: &Object<'_, BillingSinkSpec>, seen: &Observed, now: Timestam
         let message = format!("Nothing is sent for a while, and then tried again with one message: {error}");
         (Verdict::in_progress("ReceiverUnavailable", message), SOON)
     } else if seen.owed.parked > 0 {
-        let message = format!("{} resources are parked; see `trueup outbox status`", seen.owed.parked);
+        let message = format!(
+            "{} resources are parked until somebody decides; see `trueup outbox parked --destination {}`",
+            seen.owed.parked, sink.spec.destination_id
+        );
         (Verdict::stalled("Parked", message), LOOK_AGAIN)
     } else if seen.delivery.is_none() {
         (Verdict::in_progress("Starting", "Deliveries are about to begin."), SOON)

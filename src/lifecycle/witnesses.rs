@@ -18,6 +18,8 @@ pub enum Witness {
     Own,
     /// The row itself makes it so.
     Decided,
+    /// The row before it: nothing has happened since.
+    Before,
     /// The moment when the deadline passed, exactly, whether or not anybody watched.
     Deadline,
 }
@@ -29,6 +31,7 @@ impl Witness {
             Self::Kubernetes | Self::Own => &[TimeSource::Reported, TimeSource::Observed, TimeSource::Inferred],
             Self::Seen => &[TimeSource::Observed, TimeSource::Inferred],
             Self::Decided => &[TimeSource::Observed],
+            Self::Before => &[TimeSource::Reported, TimeSource::Observed, TimeSource::Inferred, TimeSource::Clamped],
             Self::Deadline => &[TimeSource::Inferred],
         }
     }
@@ -39,6 +42,7 @@ impl Witness {
             Self::Seen => "looks",
             Self::Own => "Trueup's act",
             Self::Decided => "Trueup's row",
+            Self::Before => "the row before",
             Self::Deadline => "deadline",
         }
     }
@@ -79,6 +83,7 @@ pub const TABLE: &[Testimony] = table! {
     ALL RESIZED: Seen, "the look that found other quantities";
     ALL VANISHED: Seen, "always `inferred`: between the stream's last row and the sweep that found it gone";
     ALL ERA_BEGUN: Seen, "always `inferred`: between the stream's last row and the beginning of the era";
+    ALL AMENDED: Before, "what the row before it says, bounds and source included";
     TENANT PROVISIONED: Own, "the newest `creationTimestamp` of what was made";
     TENANT RECOVERED: Own, "the newest `creationTimestamp` of what was made again";
     TENANT NAMESPACE_LOST: Kubernetes, "the namespace's `deletionTimestamp`; one that is gone without a trace, by looks";

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     domain::{Clock, Random},
-    ledger::{Claim, ClaimRequest, Store, lanes::MAX_LEASE},
+    ledger::{Claim, ClaimRequest, Store, Waits, Want, lanes::MAX_LEASE},
 };
 
 /// At most so many lanes are claimed in one transaction; with more, a claim takes long enough to be felt.
@@ -41,6 +41,7 @@ pub(super) struct Courier {
     pub(super) notes: Arc<Notes>,
     pub(super) gate: Arc<Gate>,
     pub(super) metrics: DeliveryMetrics,
+    pub(super) waits: Arc<Waits>,
     pub(super) more: Arc<Notify>,
     pub(super) finished: mpsc::UnboundedSender<Finished>,
     pub(super) stop: CancellationToken,
@@ -114,9 +115,14 @@ impl Courier {
             // Seen before the claim looks: what is committed after it leaves the signal changed.
             let signal = *self.commits.borrow_and_update();
             let claims = match self.claim(allowance).await {
-                Ok(claims) => claims,
+                Ok(claims) => {
+                    self.waits.worked(Want::Deliver, &*self.clock);
+                    claims
+                }
                 Err(error) => {
-                    warn!(destination = %self.destination.id, %error, "no lanes could be claimed");
+                    if !self.waits.failed(Want::Deliver, &error, &*self.clock) {
+                        warn!(destination = %self.destination.id, %error, "no lanes could be claimed");
+                    }
                     self.notes.write(|noted| noted.last_error = Some((self.clock.now(), error.to_string())));
                     drop(free);
                     tokio::select! {

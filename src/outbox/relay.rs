@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Backoff, DeliveryMetrics, RelayStatus, courier::Courier, gate::Gate, settler::Settler, status::Notes};
 use crate::{
     domain::{Clock, DestinationId, Random, Uid},
-    ledger::{LaneState, Store, StoreError},
+    ledger::{LaneState, Store, StoreError, Waits},
     sinks::Sink,
 };
 
@@ -81,6 +81,8 @@ pub struct Parts {
     pub commits: watch::Receiver<u64>,
     /// What is counted.
     pub metrics: DeliveryMetrics,
+    /// Says that the ledger is waited for, while it is.
+    pub waits: Arc<Waits>,
 }
 
 /// Delivers the ledger's rows to destinations that may come, change and go while it works.
@@ -220,7 +222,7 @@ impl Relay {
     }
 
     fn start(&self, destination: Destination) -> Served {
-        let Parts { store, clock, random, commits, metrics } = self.parts.clone();
+        let Parts { store, clock, random, commits, metrics, waits } = self.parts.clone();
         let stop = self.stop.child_token();
         let notes = Arc::new(Notes::default());
         let gate = Arc::new(Gate::default());
@@ -238,6 +240,7 @@ impl Relay {
             notes: Arc::clone(&notes),
             gate: Arc::clone(&gate),
             metrics: metrics.clone(),
+            waits: Arc::clone(&waits),
             more: Arc::clone(&more),
             stop: stop.clone(),
         };
@@ -250,6 +253,7 @@ impl Relay {
             notes: Arc::clone(&notes),
             gate,
             metrics,
+            waits,
             more,
             finished,
             stop: stop.clone(),

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     domain::{Clock, DestinationId, Random, Sequence, Timestamp, Token, Uid},
-    ledger::{Settlement, Store},
+    ledger::{Settlement, Store, Waits, Want},
     sinks::{Delivery, Ending},
 };
 
@@ -63,6 +63,7 @@ pub(super) struct Settler {
     pub(super) notes: Arc<Notes>,
     pub(super) gate: Arc<Gate>,
     pub(super) metrics: DeliveryMetrics,
+    pub(super) waits: Arc<Waits>,
     /// Tells the courier that there may be something to claim.
     pub(super) more: Arc<Notify>,
     /// Ends the courier; cancelled here when the receiver wants nothing more.
@@ -147,10 +148,15 @@ impl Settler {
         let mut last_tries = LAST_TRIES;
         loop {
             let error = match self.store.settle(claims, self.clock.now()).await {
-                Ok(kept) => return Some(kept),
+                Ok(kept) => {
+                    self.waits.worked(Want::Deliver, &*self.clock);
+                    return Some(kept);
+                }
                 Err(error) => error,
             };
-            warn!(destination = %self.destination, lanes = claims.len(), %error, "acknowledgements could not be recorded");
+            if !self.waits.failed(Want::Deliver, &error, &*self.clock) {
+                warn!(destination = %self.destination, lanes = claims.len(), %error, "acknowledgements could not be recorded");
+            }
             self.notes.write(|noted| noted.last_error = Some((self.clock.now(), error.to_string())));
             if self.stop.is_cancelled() {
                 last_tries -= 1;

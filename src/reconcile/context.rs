@@ -15,7 +15,7 @@ use crate::{
     api::{PodSecurity, TenantSpec, annotation, label},
     cluster::{Caches, Cluster, CustomKind, Events, OwnerKey},
     domain::{Clock, Labels, TenantName},
-    ledger::{Appender, Installation, Store},
+    ledger::{Appender, Installation, Store, Waits},
     lifecycle::Membership,
     outbox::Relay,
     telemetry::Metrics,
@@ -31,6 +31,8 @@ pub struct Context {
     pub ledger: Arc<dyn Store>,
     /// The only way to write it.
     pub appender: Appender,
+    /// Says that the ledger is waited for, while it is.
+    pub waits: Arc<Waits>,
     /// The deliveries.
     pub relay: Arc<Relay>,
     /// Notes for people.

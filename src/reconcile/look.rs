@@ -18,7 +18,7 @@ use crate::{
     api::{Condition, annotation},
     cluster::{ClusterError, CustomKind, OwnerKey},
     domain::{Head, Kind, Labels, Timestamp, Uid},
-    ledger::{AppenderError, Draft, Outcome, StoreError, Subject},
+    ledger::{AppenderError, Draft, Outcome, StoreError, Subject, Want},
     lifecycle::{
         Child, ChildKind, FINALIZER, Finalizer, Membership, Object, ObjectKey, Plan, Transition, Verdict, reasons,
     },
@@ -137,7 +137,11 @@ impl Look {
         let uid = Uid::new(self.object.uid().unwrap_or_default());
         let now = context.clock.now();
         let head = match M::STREAM {
-            Some(_) => context.ledger.head(&uid).await?,
+            Some(_) => {
+                let head = context.ledger.head(&uid).await?;
+                context.waits.worked(Want::Read, &*context.clock);
+                head
+            }
             None => None,
         };
         if M::STREAM.is_some()

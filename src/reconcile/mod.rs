@@ -3,6 +3,7 @@
 //! Each kind has a file that says what is observed of it; `look` carries out what `lifecycle` decides, the same way
 //! for all of them.
 
+pub mod amendments;
 mod appdeployment;
 mod backup;
 mod behind;

@@ -18,10 +18,13 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{
-    Context, ReconcileError, appdeployment::Apps, backup::Backups, behind, look, repository::Repositories, sink, sweep,
-    tenant::Tenants,
+    Context, ReconcileError, amendments, appdeployment::Apps, backup::Backups, behind, look, repository::Repositories,
+    sink, sweep, tenant::Tenants,
 };
-use crate::cluster::{CustomKind, OwnerKey};
+use crate::{
+    cluster::{CustomKind, OwnerKey},
+    ledger::Want,
+};
 
 /// Looks under way at once, for each kind.
 const CONCURRENCY: u16 = 16;
@@ -35,6 +38,7 @@ pub async fn run(context: Arc<Context>) {
     let mut tasks = JoinSet::new();
     tasks.spawn(behind::compare_again(context.clone()));
     tasks.spawn(sweep::run(context.clone()));
+    tasks.spawn(amendments::run(context.clone()));
     let queues: Vec<(CustomKind, UnboundedSender<OwnerKey>)> =
         CustomKind::ALL.into_iter().map(|kind| (kind, start(kind, context.clone(), &mut tasks))).collect();
     loop {
@@ -116,6 +120,12 @@ async fn guarded(
         Ok(_) => context.retries.succeeded(&object.uid().unwrap_or_default()),
         Err(ReconcileError::Cluster(error)) if error.is_conflict() => {
             debug!(kind = %kind.name(), name = %object.name_any(), %error, "somebody was faster; looking again");
+        }
+        Err(ReconcileError::Ledger(error)) if context.waits.failed(Want::Read, error, &*context.clock) => {
+            debug!(kind = %kind.name(), name = %object.name_any(), %error, "the ledger does not answer; looking again");
+        }
+        Err(ReconcileError::Append(error)) if error.is_away() => {
+            debug!(kind = %kind.name(), name = %object.name_any(), %error, "the ledger does not answer; looking again");
         }
         Err(error) => warn!(kind = %kind.name(), name = %object.name_any(), %error, "a look failed and is tried again"),
     }

@@ -10,7 +10,7 @@ use crate::{
     api::{BillingSinkSpec, Condition},
     cluster::{CustomKind, OwnerKey},
     domain::{DestinationId, Uid},
-    ledger::LaneState,
+    ledger::{LaneState, Want},
     lifecycle::{
         Finalizer,
         sink::{self, DeliveryView, Observed, Owed},
@@ -127,6 +127,7 @@ async fn owed(context: &Context, id: &DestinationId) -> Result<Owed, ReconcileEr
             LaneState::Parked => owed.parked += 1,
         }
     }
+    context.waits.worked(Want::Read, &*context.clock);
     Ok(owed)
 }
 

@@ -155,6 +155,31 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn no_more_of_an_answer_is_read_than_its_limit() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        for (head, expected) in [
+            // Its end is never announced, or announced to be too far away.
+            ("HTTP/1.1 500 No\r\nconnection: close\r\n\r\n", ANSWER_LIMIT),
+            ("HTTP/1.1 500 No\r\ncontent-length: 10485760\r\n\r\n", 0),
+        ] {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}/", listener.local_addr().unwrap());
+            let answering = tokio::spawn(async move {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                assert!(stream.read(&mut [0; 1_024]).await.unwrap() > 0);
+                stream.write_all(head.as_bytes()).await.unwrap();
+                // Until the other side has had enough.
+                while stream.write_all(&[b'x'; 1 << 14]).await.is_ok() {}
+            });
+            let endpoint = Endpoint::new(&url, None, Duration::from_secs(5), Duration::from_secs(20)).unwrap();
+            let now = Timestamp::from_micros(0);
+            let answer = endpoint.post(HeaderMap::new(), b"event".to_vec(), now).await.unwrap();
+            assert_eq!((answer.body.len(), answer.whole), (expected, false));
+            answering.await.unwrap();
+        }
+    }
+
     #[test]
     fn an_address_that_cannot_be_used_is_explained_without_showing_it() {
         let cases = [

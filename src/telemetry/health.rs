@@ -7,21 +7,37 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::Metrics;
+use crate::{
+    domain::Clock,
+    ledger::{Wait, Waits},
+};
 
 /// What the process waits for, for `/readyz`.
-#[derive(Default)]
 pub struct Health {
     waiting: RwLock<Vec<String>>,
+    ledger: Arc<Waits>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Health {
-    /// Replaces what is being waited for; nothing means ready.
+    /// Waits for nothing but what `ledger` is waited for.
+    pub fn new(ledger: Arc<Waits>, clock: Arc<dyn Clock>) -> Self {
+        Self { waiting: RwLock::default(), ledger, clock }
+    }
+
+    /// Replaces what is being waited for, the ledger apart; nothing means ready.
     pub fn waits_for(&self, what: Vec<String>) {
         *self.waiting.write().unwrap_or_else(PoisonError::into_inner) = what;
     }
 
     fn waiting(&self) -> Vec<String> {
-        self.waiting.read().unwrap_or_else(PoisonError::into_inner).clone()
+        let mut waiting = self.waiting.read().unwrap_or_else(PoisonError::into_inner).clone();
+        waiting.extend(self.for_the_ledger().iter().map(ToString::to_string));
+        waiting
+    }
+
+    fn for_the_ledger(&self) -> Vec<Wait> {
+        self.ledger.all(self.clock.monotonic())
     }
 }
 
@@ -56,6 +72,7 @@ async fn readyz(State(shared): State<Shared>) -> (StatusCode, String) {
 }
 
 async fn exposition(State(shared): State<Shared>) -> (StatusCode, String) {
+    shared.metrics.waits_for_the_ledger(&shared.health.for_the_ledger());
     match shared.metrics.render() {
         Ok(text) => (StatusCode::OK, text),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("rendering the metrics: {error}\n")),

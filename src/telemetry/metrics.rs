@@ -5,7 +5,11 @@ use prometheus::{
 };
 
 use super::audit::AuditMetrics;
-use crate::{domain::Kind, ledger::StatsView, outbox::DeliveryMetrics};
+use crate::{
+    domain::Kind,
+    ledger::{StatsView, Wait, Want},
+    outbox::DeliveryMetrics,
+};
 
 /// Everything that `/metrics` shows.
 pub struct Metrics {
@@ -20,6 +24,7 @@ pub struct Metrics {
     appender: IntGaugeVec,
     /// What the audit and the sweeps have found.
     audit: AuditMetrics,
+    waiting: IntGaugeVec,
 }
 
 impl Metrics {
@@ -52,6 +57,13 @@ impl Metrics {
                 &["what"],
             )?,
             audit: AuditMetrics::new(&registry)?,
+            waiting: IntGaugeVec::new(
+                Opts::new(
+                    "trueup_ledger_waiting_seconds",
+                    "How long the ledger's database has been waited for, by what is wanted of it; 0 while it answers.",
+                ),
+                &["for"],
+            )?,
             registry,
             delivery,
         };
@@ -61,6 +73,7 @@ impl Metrics {
         metrics.registry.register(Box::new(metrics.leader.clone()))?;
         metrics.registry.register(Box::new(metrics.epoch.clone()))?;
         metrics.registry.register(Box::new(metrics.appender.clone()))?;
+        metrics.registry.register(Box::new(metrics.waiting.clone()))?;
         let build = IntGaugeVec::new(Opts::new("trueup_build_info", "1, with the version as a label."), &["version"])?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         metrics.registry.register(Box::new(build))?;
@@ -114,6 +127,14 @@ impl Metrics {
             [("batches", view.batches), ("drafts", view.drafts), ("tries", view.tries), ("doubts", view.doubts)];
         for (what, count) in counts {
             self.appender.with_label_values(&[what]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// What the ledger is being waited for.
+    pub fn waits_for_the_ledger(&self, waits: &[Wait]) {
+        for want in Want::ALL {
+            let waited = waits.iter().find(|wait| wait.want == want).map_or(0, |wait| wait.waited.as_secs().max(1));
+            self.waiting.with_label_values(&[want.code()]).set(i64::try_from(waited).unwrap_or(i64::MAX));
         }
     }
 

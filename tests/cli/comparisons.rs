@@ -6,12 +6,12 @@ use axum::{Json, Router, extract::State, http::Uri};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use trueup::{
-    domain::{Effective, Kind, Sequence, Shard},
+    domain::{DestinationId, Effective, Kind, Sequence, Shard},
     ledger::{Head, Row, RowQuery, SqliteStore, Store as _},
     lifecycle::TABLES,
 };
 
-use super::rig::{Answer, Rig, WEB, at, draft, run, settle_everything, subject};
+use super::rig::{Answer, Rig, WEB, at, draft, minute, run, settle_everything, subject};
 
 /// Answers GET requests by their path.
 type Answers = Arc<Mutex<Vec<(String, Value)>>>;
@@ -367,4 +367,23 @@ fn every_event_that_a_receiver_applied_is_compared_byte_for_byte() {
 fn a_ledger_of_another_cluster_is_refused() {
     let world = World::new().change("/api/v1/namespaces/kube-system", |answer| answer["metadata"]["uid"] = json!("x"));
     world.audit("0").fails(2, &["belongs to the cluster", "DATABASE_URL"]);
+}
+
+#[test]
+fn what_was_voided_for_another_receiver_is_no_trouble_of_this_one() {
+    let world = World::new();
+    let (ledger, other) = (world.rig.ledger(), DestinationId::new("other"));
+    run(async {
+        let store = SqliteStore::new(&ledger, TABLES).unwrap();
+        store.open_destination(&other, minute(0)).await.unwrap();
+    });
+    let typed = "outbox void tua acme-prod/web --destination other --reason merged --as ann@desk --yes";
+    let typed: Vec<&str> = typed.split(' ').collect();
+    let which = ["2 objects called AppDeployment acme-prod/web wait", "--uid: uid-old (sequence 1), uid-web"];
+    world.rig.trueup(&typed).fails(2, &which);
+    let voided = world.rig.trueup(&[&typed[..], &["--uid", WEB]].concat());
+    assert_eq!(voided.code, 0, "{voided:?}");
+    run(async { SqliteStore::new(&ledger, TABLES).unwrap().close_destination(&other).await.unwrap() });
+    let answer = world.audit("0");
+    assert_eq!(answer.code, 0, "{answer:?}");
 }

@@ -5,5 +5,6 @@
 mod commands;
 mod comparisons;
 mod ledger;
+mod mend;
 mod past;
 mod rig;

@@ -12,10 +12,10 @@ use crate::{
     support::flaky::{Fault, Flaky},
 };
 
-fn start(store: Arc<dyn Store>, epoch: Epoch) -> Appender {
+pub fn start(store: Arc<dyn Store>, epoch: Epoch) -> Appender {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(START));
     let limits = AppenderLimits { deadline: Duration::from_millis(200), ..AppenderLimits::default() };
-    Appender::start(store, SHARD, epoch, clock, limits).0
+    Appender::start(store, SHARD, epoch, clock, limits, Arc::default()).0
 }
 
 async fn append_all(appender: &Appender, drafts: Vec<Draft>) -> Vec<Result<Outcome, AppenderError>> {

@@ -48,7 +48,8 @@ struct Model {
     streams: BTreeMap<&'static str, Vec<&'static str>>,
     open: BTreeSet<DestinationId>,
     acked: BTreeMap<Key, i64>,
-    backs: BTreeMap<Key, u32>,
+    /// How often each was set back since it last progressed, and how far it had been.
+    backs: BTreeMap<Key, (u32, i64)>,
     held: BTreeMap<Key, Token>,
     parked: BTreeSet<Key>,
 }
@@ -96,16 +97,19 @@ impl Model {
             | Settlement::Park { through, .. } => {
                 if through.get() > *acked {
                     *acked = through.get().min(head);
-                    self.backs.remove(key);
+                    if self.backs.get(key).is_some_and(|(_, furthest)| *acked > *furthest) {
+                        self.backs.remove(key);
+                    }
                 }
                 if matches!(settlement, Settlement::Park { .. }) {
                     self.parked.insert(key.clone());
                 }
             }
             Settlement::Rewind { expected, .. } => {
-                let backs = self.backs.entry(key.clone()).or_default();
+                let (backs, furthest) = self.backs.entry(key.clone()).or_default();
                 if expected.get() - 1 <= *acked {
                     *backs += 1;
+                    *furthest = (*furthest).max(*acked);
                 }
                 if expected.get() > head + 1 || *backs == 3 {
                     self.parked.insert(key.clone());

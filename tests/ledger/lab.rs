@@ -1,6 +1,7 @@
 //! A ledger to experiment on, and the time in it.
 
 use std::{
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicI64, AtomicU64, Ordering},
@@ -153,6 +154,15 @@ impl Lab {
     /// Another process with the same database.
     pub fn reopen(&self) -> Arc<dyn Store> {
         open(&self.place)
+    }
+
+    /// The file that it is in.
+    pub fn file(&self) -> Option<PathBuf> {
+        match &self.place {
+            Place::Sqlite(directory) => Some(directory.path().join("ledger.db")),
+            Place::File(url) => url.strip_prefix("sqlite:").map(PathBuf::from),
+            Place::Memory(_) | Place::Postgres(_) => None,
+        }
     }
 
     pub fn is_postgres(&self) -> bool {

@@ -12,11 +12,11 @@ use trueup::{
 
 use crate::lab::{Lab, draft, nth};
 
-fn billing() -> DestinationId {
+pub fn billing() -> DestinationId {
     DestinationId::new("billing")
 }
 
-fn request(action: Action, sequence: i64) -> Request {
+pub fn request(action: Action, sequence: i64) -> Request {
     Request {
         action,
         destination: billing(),
@@ -27,7 +27,7 @@ fn request(action: Action, sequence: i64) -> Request {
     }
 }
 
-async fn claim(lab: &Lab) -> Claim {
+pub async fn claim(lab: &Lab) -> Claim {
     lab.store.claim(&lab.request(&billing()), lab.now()).await.unwrap().remove(0)
 }
 
@@ -41,7 +41,7 @@ async fn lane(lab: &Lab) -> LaneView {
 }
 
 /// A stream with four rows, the second of which was refused.
-async fn parked(lab: &Lab) {
+pub async fn parked(lab: &Lab) {
     let epoch = lab.lead().await;
     lab.store.open_destination(&billing(), lab.now()).await.unwrap();
     lab.stream(epoch, "a", 4).await;

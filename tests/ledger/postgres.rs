@@ -203,7 +203,7 @@ async fn a_server_that_is_killed_loses_nothing_that_was_answered() {
     let epoch = lab.lead().await;
     let limits = AppenderLimits { deadline: Duration::from_mins(1), ..AppenderLimits::default() };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-    let (appender, _task) = Appender::start(Arc::clone(&lab.store), SHARD, epoch, clock, limits);
+    let (appender, _task) = Appender::start(Arc::clone(&lab.store), SHARD, epoch, clock, limits, Arc::default());
 
     let writers: Vec<_> = (0..20)
         .map(|writer| {

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use tokio::{
@@ -11,7 +12,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
-use trueup::domain::{Event, Uid};
+use trueup::domain::Uid;
 
 /// A message as it came over the wire. Of several events, the first one's resource and sequence.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -37,6 +38,12 @@ pub enum Action {
     Answer(u16, &'static str, String),
     /// Answer with a body that never ends.
     AnswerWithoutEnd(u16),
+    /// Answer with so many bytes.
+    AnswerAtLength(u16, usize),
+    /// Write these bytes, which are no answer.
+    Babble(&'static [u8]),
+    /// Begin to answer, one byte after each such pause, without ever coming to the end.
+    Drip(Duration),
     /// Say nothing, and keep the connection.
     Hang,
     /// Close the connection at once.
@@ -135,6 +142,20 @@ async fn serve(mut stream: TcpStream, state: &State) -> Option<()> {
                     stream.write_all(&[b'x'; 16 * 1024]).await.ok()?;
                 }
             }
+            Action::AnswerAtLength(status, length) => {
+                write(&mut stream, status, "x-front: at length", &vec![b'x'; length]).await?;
+            }
+            Action::Babble(bytes) => {
+                stream.write_all(bytes).await.ok()?;
+                return None;
+            }
+            Action::Drip(pause) => {
+                let answer = b"HTTP/1.1 200 Good\r\nx-drip: ".iter().chain(std::iter::repeat(&b'x'));
+                for byte in answer {
+                    stream.write_all(&[*byte]).await.ok()?;
+                    tokio::time::sleep(pause).await;
+                }
+            }
             Action::Hang => std::future::pending().await,
             Action::HangUp => return None,
         }
@@ -166,11 +187,12 @@ async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Message> {
     let rest = buffer.split_off(head_end + length);
     let body = buffer[head_end..].to_vec();
     *buffer = rest;
-    let several = headers.get("content-type").is_some_and(|value| value == "application/cloudevents-batch+json");
-    let mut events: Vec<Event> =
-        if several { serde_json::from_slice(&body).unwrap() } else { vec![serde_json::from_slice(&body).unwrap()] };
-    let (count, first) = (events.len(), events.swap_remove(0).data);
-    Some(Message { path, headers, body, uid: first.uid, sequence: first.sequence.get(), events: count })
+    let said: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    let (first, events) = said.as_array().map_or((&said, 1), |several| (&several[0], several.len()));
+    // Whatever type it is of: transitions, voids and snapshots have these.
+    let uid = Uid::new(first["data"]["uid"].as_str().unwrap());
+    let sequence = first["data"]["sequence"].as_i64().unwrap();
+    Some(Message { path, headers, body, uid, sequence, events })
 }
 
 async fn write(stream: &mut TcpStream, status: u16, header: &str, body: &[u8]) -> Option<()> {

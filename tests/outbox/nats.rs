@@ -21,7 +21,10 @@ use trueup::{
     sinks::{self, Batch, Budget, Ending, Sink, SinkConfig},
 };
 
-use crate::rig::{Ledger, destination, names, provide_cryptography, to, uid, until};
+use crate::{
+    certificates::Vouched,
+    rig::{Ledger, destination, names, provide_cryptography, to, uid, until},
+};
 
 const STREAM: &str = "BILLING";
 const TOKEN: &str = "hush";
@@ -29,12 +32,23 @@ const TOKEN: &str = "hush";
 /// A server with JetStream on a free port. Ends when dropped.
 struct Server {
     url: String,
+    /// Who vouches for it.
+    ca: Option<String>,
     process: Child,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Server {
     fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    /// One that speaks nothing but TLS.
+    fn start_vouched(vouched: &Vouched) -> Self {
+        Self::start_with(Some(vouched))
+    }
+
+    fn start_with(vouched: Option<&Vouched>) -> Self {
         provide_cryptography();
         let build = Path::new(env!("CARGO_MANIFEST_DIR")).join("hack/nats/build");
         let built = Command::new(build).output().expect("running hack/nats/build");
@@ -42,19 +56,39 @@ impl Server {
         let program = String::from_utf8(built.stdout).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let folder = tempfile::tempdir().unwrap();
-        let process = Command::new(program.trim())
+        let mut command = Command::new(program.trim());
+        if let Some(vouched) = vouched {
+            let at = |name: &str, pem: String| {
+                let path = folder.path().join(name);
+                std::fs::write(&path, pem).unwrap();
+                path
+            };
+            let (certificate, key) =
+                (at("certificate.pem", vouched.certificate.pem()), at("key.pem", vouched.key.serialize_pem()));
+            command.arg("--tls").arg("--tlscert").arg(certificate).arg("--tlskey").arg(key);
+        }
+        let process = command
             .args(["--addr", "127.0.0.1", "--port", &port.to_string(), "--auth", TOKEN, "--jetstream", "--store_dir"])
             .arg(folder.path())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("starting nats-server");
-        Self { url: format!("nats://127.0.0.1:{port}"), process, _folder: folder }
+        let url =
+            if vouched.is_some() { format!("tls://localhost:{port}") } else { format!("nats://127.0.0.1:{port}") };
+        let ca = vouched.map(|vouched| vouched.ca.clone());
+        Self { url, ca, process, folder }
     }
 
     async fn context(&self) -> jetstream::Context {
         let client = until("the NATS server answers", || async {
-            ConnectOptions::with_token(TOKEN.to_owned()).connect(&self.url).await.ok()
+            let mut options = ConnectOptions::with_token(TOKEN.to_owned());
+            if let Some(ca) = &self.ca {
+                let path = self.folder.path().join("ca.pem");
+                std::fs::write(&path, ca).unwrap();
+                options = options.add_root_certificates(path);
+            }
+            options.connect(&self.url).await.ok()
         })
         .await;
         jetstream::new(client)
@@ -66,9 +100,13 @@ impl Server {
     }
 
     fn sink(&self, ledger: &Ledger, token: &str) -> Arc<dyn Sink> {
+        self.sink_that_trusts(self.ca.as_deref(), ledger, token)
+    }
+
+    fn sink_that_trusts(&self, ca: Option<&str>, ledger: &Ledger, token: &str) -> Arc<dyn Sink> {
         let config = SinkConfig {
             sink_type: "nats".into(),
-            settings: serde_json::json!({ "url": self.url, "stream": STREAM, "timeout": "5s" }),
+            settings: serde_json::json!({ "url": self.url, "stream": STREAM, "timeout": "5s", "caBundle": ca }),
             secrets: BTreeMap::from([("credentials".to_owned(), SecretString::from(token))]),
         };
         sinks::build(&config, Arc::clone(&ledger.clock)).unwrap()
@@ -173,4 +211,26 @@ async fn a_missing_stream_and_a_wrong_token_hold_the_sink_and_park_nobody() {
     }
     let lanes = ledger.store.lanes(None, false, 100).await.unwrap();
     assert!(lanes.iter().all(|lane| lane.state == LaneState::Open));
+}
+
+#[tokio::test]
+async fn over_tls_only_a_server_that_the_given_ca_vouches_for_gets_anything() {
+    let (ledger, vouched) = (Ledger::new().await, Vouched::for_localhost());
+    let server = Server::start_vouched(&vouched);
+    let stream = server.with_stream().await;
+    let apps = names("app", 3);
+    ledger.append(&apps, 2).await;
+    let other = Vouched::for_localhost();
+    for (seed, ca) in [(74, None), (75, Some(other.ca.as_str()))] {
+        let relay = ledger.relay(seed);
+        relay.put(to(server.sink_that_trusts(ca, &ledger, TOKEN)));
+        let held = until("the sink is held", || async { relay.status(&destination()).await.unwrap().unwrap().held });
+        let error = held.await.error;
+        assert!(error.contains("connecting to") && error.contains("certificate"), "{error}");
+        relay.stop().await;
+    }
+    let relay = ledger.relay(76);
+    relay.put(to(server.sink(&ledger, TOKEN)));
+    ledger.drained_but(&[]).await;
+    has_exactly(&stream, &ledger, &apps).await;
 }

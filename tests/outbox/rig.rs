@@ -23,7 +23,10 @@ use trueup::{
         Billable, Clock, Deadline, DestinationId, Effective, Epoch, Era, InstallationId, Kind, Labels, SeededRandom,
         Shard, State, StateRow, SystemClock, Table, Tables, TenantName, Timestamp, Uid,
     },
-    ledger::{self, Draft, Installation, LaneView, MemoryStore, OutboxRow, Outcome, Row, RowQuery, Store, Subject},
+    ledger::{
+        self, Appender, AppenderLimits, Draft, Installation, LaneView, MemoryStore, OutboxRow, Outcome, Row, RowQuery,
+        Store, Subject, Waits,
+    },
     outbox::{Backoff, DeliveryMetrics, Destination, Limits, Parts, Relay},
     receiver::{EventView, Events, Receiver, ReceiverStore, ResourceView, Resources},
     sinks::{self, Sink, SinkConfig, signature::SigningKeys},
@@ -85,6 +88,8 @@ pub fn limits() -> Limits {
 pub struct Ledger {
     pub store: Arc<dyn Store>,
     pub clock: Arc<dyn Clock>,
+    pub waits: Arc<Waits>,
+    pub metrics: DeliveryMetrics,
     epoch: Epoch,
     commits: watch::Sender<u64>,
 }
@@ -92,23 +97,29 @@ pub struct Ledger {
 impl Ledger {
     /// In memory.
     pub async fn new() -> Self {
-        Self::over(Arc::new(MemoryStore::new(TABLES))).await
+        Self::over(Arc::new(MemoryStore::new(TABLES)), Arc::new(SystemClock::default())).await
+    }
+
+    /// In memory, with a clock that is not the machine's.
+    pub async fn with_clock(clock: Arc<dyn Clock>) -> Self {
+        Self::over(Arc::new(MemoryStore::new(TABLES)), clock).await
     }
 
     /// In a file.
     pub async fn at(path: &Path) -> Self {
-        Self::over(ledger::open(&format!("sqlite:{}", path.display()), TABLES).unwrap()).await
+        let store = ledger::open(&format!("sqlite:{}", path.display()), TABLES).unwrap();
+        Self::over(store, Arc::new(SystemClock::default())).await
     }
 
-    async fn over(store: Arc<dyn Store>) -> Self {
+    async fn over(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
         store.migrate().await.unwrap();
         let installation =
             Installation { id: InstallationId::new("test"), cluster_uid: Uid::new("cluster"), era: Era::new(0) };
         store.installation(&installation).await.unwrap();
         let epoch = store.take_over(SHARD, "test").await.unwrap();
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         store.open_destination(&destination(), clock.now()).await.unwrap();
-        Self { store, clock, epoch, commits: watch::channel(0).0 }
+        let metrics = DeliveryMetrics::new().unwrap();
+        Self { store, clock, waits: Arc::default(), metrics, epoch, commits: watch::channel(0).0 }
     }
 
     /// Appends `count` transitions of each of `names` and signals each commit.
@@ -120,7 +131,7 @@ impl Ledger {
             }
             let outcomes = self.store.append(SHARD, self.epoch, self.clock.now(), &drafts).await.unwrap();
             assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Appended(_))), "{outcomes:?}");
-            self.commits.send_modify(|commits| *commits += 1);
+            self.wake();
         }
     }
 
@@ -159,9 +170,52 @@ impl Ledger {
             clock: Arc::clone(&self.clock),
             random: Arc::new(SeededRandom::new(seed)),
             commits: self.commits.subscribe(),
-            metrics: DeliveryMetrics::new().unwrap(),
+            metrics: self.metrics.clone(),
+            waits: Arc::clone(&self.waits),
         };
         Relay::new(parts, CancellationToken::new())
+    }
+
+    /// Looks for due lanes, as a slow poll would.
+    pub fn wake(&self) {
+        self.commits.send_modify(|commits| *commits += 1);
+    }
+
+    /// The way in for whoever leads.
+    pub fn appender(&self) -> Appender {
+        let limits = AppenderLimits::default();
+        Appender::start(
+            Arc::clone(&self.store),
+            SHARD,
+            self.epoch,
+            Arc::clone(&self.clock),
+            limits,
+            Arc::clone(&self.waits),
+        )
+        .0
+    }
+
+    /// That every rule holds in it.
+    pub async fn is_clean(&self) {
+        let report = ledger::audit(&*self.store, TABLES).await.unwrap();
+        assert!(report.is_clean(), "{:#?}", report.violations);
+    }
+
+    /// What a gauge says of `destination`.
+    pub fn gauge(&self, name: &str, destination: &DestinationId) -> i64 {
+        let registry = prometheus::Registry::new();
+        self.metrics.register(&registry).unwrap();
+        let mut found = 0;
+        for family in registry.gather().iter().filter(|family| family.name() == name) {
+            for metric in family.get_metric() {
+                if metric.get_label().iter().any(|label| label.value() == destination.as_str()) {
+                    #[allow(clippy::cast_possible_truncation, reason = "these gauges count")]
+                    let value = metric.get_gauge().get_value() as i64;
+                    found += value;
+                }
+            }
+        }
+        found
     }
 
     /// All rows, by stream and in their order.

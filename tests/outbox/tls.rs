@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{ServerConfig, crypto::ring, pki_types::PrivatePkcs8KeyDer};
 use secrecy::SecretString;
 use tokio::{
@@ -16,15 +15,11 @@ use trueup::{
     sinks::{self, Batch, Budget, Delivery, Ending, Sink, SinkConfig},
 };
 
-use crate::rig::now;
+use crate::{certificates::Vouched, rig::now};
 
 // A server on loopback that says 204 to everybody, and the CA that vouches for it.
 async fn server() -> (u16, String) {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &ca).unwrap();
+    let Vouched { ca, certificate, key } = Vouched::for_localhost();
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -45,7 +40,7 @@ async fn server() -> (u16, String) {
             let _ = stream.shutdown().await;
         }
     });
-    (port, ca.pem())
+    (port, ca)
 }
 
 fn sink(port: u16, ca: Option<&str>) -> Arc<dyn Sink> {

@@ -2,7 +2,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -37,12 +40,23 @@ pub struct Flaky {
     inner: Arc<dyn Store>,
     plan: Mutex<VecDeque<Fault>>,
     after: Fault,
+    conclusions_fail: AtomicBool,
 }
 
 impl Flaky {
     /// Appends meet the faults of `plan` in turn, and `after` once these are used up.
     pub fn new(inner: Arc<dyn Store>, plan: impl IntoIterator<Item = Fault>, after: Fault) -> Arc<Self> {
-        Arc::new(Self { inner, plan: Mutex::new(plan.into_iter().collect()), after })
+        Arc::new(Self {
+            inner,
+            plan: Mutex::new(plan.into_iter().collect()),
+            after,
+            conclusions_fail: AtomicBool::new(false),
+        })
+    }
+
+    /// From now on, what came of an amendment cannot be written down.
+    pub fn fail_conclusions(&self) {
+        self.conclusions_fail.store(true, Ordering::SeqCst);
     }
 }
 
@@ -169,6 +183,9 @@ impl Store for Flaky {
     }
 
     async fn conclude_amendment(&self, intervention: i64, outcome: &str, now: Timestamp) -> Result<(), StoreError> {
+        if self.conclusions_fail.load(Ordering::SeqCst) {
+            return Err(unavailable());
+        }
         self.inner.conclude_amendment(intervention, outcome, now).await
     }
 
@@ -202,6 +219,10 @@ impl Store for Flaky {
 
     async fn next_due(&self, destination: &DestinationId, now: Timestamp) -> Result<Option<Duration>, StoreError> {
         self.inner.next_due(destination, now).await
+    }
+
+    async fn lane(&self, destination: &DestinationId, uid: &Uid) -> Result<Option<LaneView>, StoreError> {
+        self.inner.lane(destination, uid).await
     }
 
     async fn lanes(

@@ -96,6 +96,11 @@ impl Postgres {
         self.wait_until_ready();
     }
 
+    /// Where its socket is.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     fn url(&self, user: &str, database: &str) -> String {
         format!("postgres://{user}@localhost/{database}?host={}", self.directory.path().display())
     }

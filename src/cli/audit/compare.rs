@@ -189,7 +189,8 @@ impl<'a> Comparison<'a> {
         for (uid, told) in told.iter().filter(|(uid, _)| asked(uid)) {
             let row = self.store.row(uid, told.stated).await?;
             let stated = Known { row: row.as_ref(), ..Known::default() };
-            let behind = |places: &BTreeSet<Sequence>| places.range(told.stated.next()..=told.sequence).count();
+            let is_behind = |place: &&Sequence| **place > told.stated && **place <= told.sequence;
+            let behind = |places: &BTreeSet<Sequence>| places.iter().filter(is_behind).count();
             let voided = voids.get(uid).map_or(0, |places| i64::try_from(behind(places)).unwrap_or(i64::MAX));
             self.at(uid, Some(told.sequence), |known, found| comparisons::told(told, known, stated, voided, found))
                 .await?;
@@ -293,11 +294,12 @@ impl<'a> Comparison<'a> {
             let owed = some.clone().map(|lane| lane.head.get().saturating_sub(lane.acked.get())).sum::<i64>();
             (u64::try_from(some.count()).unwrap_or(0), u64::try_from(owed).unwrap_or(0))
         };
-        for (state, word) in [(LaneState::Open, "waits for delivery"), (LaneState::Parked, "is parked")] {
+        let words = [(LaneState::Open, "waits for delivery", "status"), (LaneState::Parked, "is parked", "parked")];
+        for (state, word, command) in words {
             let (lanes, events) = of(state);
             if lanes > 0 {
                 let (lanes, events) = (describe::count(lanes, "resource"), describe::count(events, "event"));
-                self.compared.notes.push(format!("{events} of {lanes} {word}; see `trueup outbox status`"));
+                self.compared.notes.push(format!("{events} of {lanes} {word}; see `trueup outbox {command}`"));
             }
         }
     }

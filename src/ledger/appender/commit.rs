@@ -11,6 +11,7 @@ use crate::{
         batch::evidence_of,
         store::{AppendError, Store, StoreError},
         types::{Draft, Outcome, Row},
+        waits::{Waits, Want},
     },
 };
 
@@ -24,6 +25,7 @@ pub(super) struct Committer {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) limits: AppenderLimits,
     pub(super) stats: Arc<AppenderStats>,
+    pub(super) waits: Arc<Waits>,
 }
 
 /// How one try went wrong.
@@ -66,7 +68,10 @@ impl Committer {
         let mut in_doubt = false;
         loop {
             let cause = match self.try_once(drafts, in_doubt).await {
-                Ok(outcomes) => return Ok(outcomes),
+                Ok(outcomes) => {
+                    self.waits.worked(Want::Append, &*self.clock);
+                    return Ok(outcomes);
+                }
                 Err(Failure::Final(AppenderError::Refused { cause })) if in_doubt => {
                     return Err(AppenderError::Unresolved { tried: paused, cause });
                 }
@@ -78,7 +83,9 @@ impl Committer {
                     cause
                 }
             };
-            tracing::warn!(shard = %self.shard, drafts = drafts.len(), in_doubt, %cause, "a batch was not appended yet");
+            if !self.waits.failed(Want::Append, &cause, &*self.clock) {
+                tracing::warn!(shard = %self.shard, drafts = drafts.len(), %cause, "whether a batch was appended is not known yet");
+            }
             // A clock that stands still, as a simulator's may, must not make this try for ever.
             let tried = self.clock.monotonic().saturating_sub(began).max(paused);
             if tried >= self.limits.deadline {
@@ -166,6 +173,7 @@ fn is_of(row: &Row, draft: &Draft) -> bool {
         && row.generation == draft.generation
         && row.evidence == evidence_of(draft)
         && said.message == draft.message
+        && said.amends == draft.amends
         && said.billable == draft.billable
         && said.kind == subject.kind
         && said.namespace == subject.namespace

@@ -19,6 +19,7 @@ pub use self::stats::{AppenderStats, StatsView};
 use super::{
     store::{Store, StoreError},
     types::{Draft, Outcome},
+    waits::Waits,
 };
 use crate::domain::{Clock, Epoch, Shard};
 
@@ -82,6 +83,11 @@ pub enum AppenderError {
 }
 
 impl AppenderError {
+    /// Whether the database did not answer in time, so that nothing is wrong with the draft itself.
+    pub const fn is_away(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::Unresolved { .. })
+    }
+
     /// A word for metrics and for the reasons of conditions.
     pub fn code(&self) -> &'static str {
         match self {
@@ -108,19 +114,20 @@ pub struct Appender {
 }
 
 impl Appender {
-    /// Starts appending to `shard` in the term `epoch`.
+    /// Starts appending to `shard` in the term `epoch`. While the database is away, `waits` says so.
     pub fn start(
         store: Arc<dyn Store>,
         shard: Shard,
         epoch: Epoch,
         clock: Arc<dyn Clock>,
         limits: AppenderLimits,
+        waits: Arc<Waits>,
     ) -> (Self, JoinHandle<()>) {
         let (queue, waiting) = mpsc::channel(limits.queue.max(1));
         let (committed, commits) = watch::channel(0);
         let stats = Arc::new(AppenderStats::default());
         let fenced = CancellationToken::new();
-        let committer = Committer { store, shard, epoch, clock, limits, stats: Arc::clone(&stats) };
+        let committer = Committer { store, shard, epoch, clock, limits, stats: Arc::clone(&stats), waits };
         let task = tokio::spawn(run(waiting, committer, committed, fenced.clone()));
         (Self { queue, fenced, commits, stats }, task)
     }

@@ -197,11 +197,11 @@ pub(super) async fn store(connection: &mut PgConnection, lanes: &BTreeMap<LaneKe
     query(
         "UPDATE lane SET acked = new.acked, phase = new.phase, due_at = new.due_at, token = new.token, \
          attempts = new.attempts, rewinds = new.rewinds, park_reason = new.park_reason, last_error = new.last_error, \
-         first = new.first, held_at = new.held_at, doubt_since = new.doubt_since \
+         first = new.first, held_at = new.held_at, doubt_since = new.doubt_since, furthest = new.furthest \
          FROM UNNEST ($1::text[], $2::text[], $3::bigint[], $4::smallint[], $5::bigint[], $6::text[], $7::int[], \
-         $8::int[], $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::bigint[]) \
+         $8::int[], $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[]) \
          AS new (destination, uid, acked, phase, due_at, token, attempts, rewinds, park_reason, last_error, first, \
-         held_at, doubt_since) \
+         held_at, doubt_since, furthest) \
          WHERE lane.destination = new.destination AND lane.uid = new.uid",
     )
     .bind(lanes.iter().map(|((destination, _), _)| destination.as_str()).collect::<Vec<_>>())
@@ -217,6 +217,7 @@ pub(super) async fn store(connection: &mut PgConnection, lanes: &BTreeMap<LaneKe
     .bind(lanes.iter().map(|(_, lane)| lane.first.get()).collect::<Vec<_>>())
     .bind(lanes.iter().map(|(_, lane)| lane.held_at.map(Timestamp::as_micros)).collect::<Vec<_>>())
     .bind(lanes.iter().map(|(_, lane)| lane.doubt_since.map(Timestamp::as_micros)).collect::<Vec<_>>())
+    .bind(lanes.iter().map(|(_, lane)| lane.furthest.get()).collect::<Vec<_>>())
     .execute(connection)
     .await
     .map(drop)

@@ -320,6 +320,10 @@ impl Store for PostgresStore {
         deliver::next_due(&self.delivering, destination).await
     }
 
+    async fn lane(&self, destination: &DestinationId, uid: &Uid) -> Result<Option<LaneView>, StoreError> {
+        read::lane(&self.general, destination, uid).await
+    }
+
     async fn lanes(
         &self,
         after: Option<(&DestinationId, &Uid)>,

@@ -209,13 +209,14 @@ pub(super) async fn store(
                 token,
                 attempts,
                 rewinds,
+                furthest,
                 park_reason,
                 last_error,
                 first,
                 held_at,
                 doubt_since,
             } = lane;
-            let place = (destination, uid, acked, phase.number(), due_at.as_micros(), first);
+            let place = (destination, uid, acked, phase.number(), due_at.as_micros(), first, furthest);
             let times = (held_at.map(Timestamp::as_micros), doubt_since.map(Timestamp::as_micros));
             (place, token, attempts, rewinds, park_reason, last_error, times)
         })
@@ -224,7 +225,8 @@ pub(super) async fn store(
         "UPDATE lane SET acked = new.value ->> '$[0][2]', phase = new.value ->> '$[0][3]', \
          due_at = new.value ->> '$[0][4]', token = new.value ->> 1, attempts = new.value ->> 2, \
          rewinds = new.value ->> 3, park_reason = new.value ->> 4, last_error = new.value ->> 5, \
-         first = new.value ->> '$[0][5]', held_at = new.value ->> '$[6][0]', doubt_since = new.value ->> '$[6][1]' \
+         first = new.value ->> '$[0][5]', furthest = new.value ->> '$[0][6]', \
+         held_at = new.value ->> '$[6][0]', doubt_since = new.value ->> '$[6][1]' \
          FROM json_each($1) new \
          WHERE lane.destination = new.value ->> '$[0][0]' AND lane.uid = new.value ->> '$[0][1]'",
     )

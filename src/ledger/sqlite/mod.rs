@@ -2,6 +2,8 @@
 
 mod append;
 mod deliver;
+#[cfg(test)]
+mod full;
 mod lead;
 #[allow(clippy::duplicate_mod, reason = "once for each database, see its first lines")]
 #[path = "../mend.rs"]
@@ -22,7 +24,7 @@ use std::{path::Path, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{
-    Sqlite, SqliteConnection, SqlitePool, Transaction,
+    Connection as _, Sqlite, SqliteConnection, SqlitePool, Transaction,
     migrate::Migrator,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -78,6 +80,15 @@ async fn clock(_: &mut Connection, now: Timestamp) -> Result<Timestamp, sqlx::Er
 /// How long to wait for another process (`trueup outbox retry`, say) that is writing.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+fn pool(connections: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(2 * PATIENCE)
+        // After an I/O error or on a full disk, SQLite may roll back by itself. The driver's own rollback then fails, and
+        // it takes the session to be inside a transaction for ever, where no other can begin.
+        .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
+}
+
 /// A ledger in a file.
 #[derive(Debug)]
 pub struct SqliteStore {
@@ -104,7 +115,6 @@ impl SqliteStore {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(false)
             .busy_timeout(PATIENCE);
-        let pool = |connections| SqlitePoolOptions::new().max_connections(connections).acquire_timeout(2 * PATIENCE);
         Ok(Self {
             tables,
             writing: pool(1).connect_lazy_with(options.clone()),
@@ -120,7 +130,7 @@ impl SqliteStore {
         }
         // Not even the journal's mode is set: the file may turn out to be somebody else's.
         let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(PATIENCE);
-        let pool = SqlitePoolOptions::new().max_connections(4).acquire_timeout(2 * PATIENCE).connect_lazy_with(options);
+        let pool = pool(4).connect_lazy_with(options);
         Ok(Self { tables, writing: pool.clone(), reading: pool, known: Known::default() })
     }
 }
@@ -269,6 +279,10 @@ impl Store for SqliteStore {
 
     async fn next_due(&self, destination: &DestinationId, now: Timestamp) -> Result<Option<Duration>, StoreError> {
         deliver::next_due(&self.reading, destination, now).await
+    }
+
+    async fn lane(&self, destination: &DestinationId, uid: &Uid) -> Result<Option<LaneView>, StoreError> {
+        read::lane(&self.reading, destination, uid).await
     }
 
     async fn lanes(

@@ -1,16 +1,16 @@
-//! `trueup outbox`: what is owed to whom.
+//! `trueup outbox status`: what is owed to whom.
 
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{
-    Failure, describe,
-    reading::{self, Ledger, Output},
-    table::{Align, Table},
-    text::{BAD, BUSY, DIM, GOOD, PLAIN, Text},
-};
 use crate::{
+    cli::{
+        Failure, describe,
+        reading::{self, Ledger, Output},
+        table::{Align, Table},
+        text::{BAD, BUSY, DIM, GOOD, PLAIN, Text},
+    },
     domain::{Clock, DestinationId, SystemClock, Timestamp, Uid},
     ledger::{LaneState, LaneView, Store},
 };
@@ -22,21 +22,9 @@ const LISTED: usize = 20;
 /// How much of an error is shown.
 const ERROR_WIDTH: usize = 110;
 
-/// Show and mend deliveries.
+/// Options.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, clap::Subcommand)]
-enum Command {
-    /// Show what each destination was sent, what waits, and what is parked.
-    Status(StatusArgs),
-}
-
-#[derive(Debug, clap::Args)]
-struct StatusArgs {
     /// How to write it.
     #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
@@ -44,21 +32,17 @@ struct StatusArgs {
     ledger: Ledger,
 }
 
-/// Does what was asked.
+/// Prints it.
 pub async fn run(args: Args) -> Result<(), Failure> {
-    match args.command {
-        Command::Status(args) => {
-            let (store, _) = args.ledger.open().await?;
-            let now = SystemClock::default().now();
-            let status = read(&store, now).await?;
-            match args.output {
-                Output::Table => {
-                    reading::emit(&render(&status, now));
-                    Ok(())
-                }
-                Output::Json => reading::emit_json(&status),
-            }
+    let (store, _) = args.ledger.open().await?;
+    let now = SystemClock::default().now();
+    let status = read(&store, now).await?;
+    match args.output {
+        Output::Table => {
+            reading::emit(&render(&status, now));
+            Ok(())
         }
+        Output::Json => reading::emit_json(&status),
     }
 }
 
@@ -205,6 +189,8 @@ fn render(status: &Status, now: Timestamp) -> Vec<Text> {
         if more > 0 {
             lines.push(Text::new(DIM, format!("… and {} more parked", describe::grouped(more))));
         }
+        lines.push(Text::default());
+        lines.push(Text::plain("Parked resources wait for a person: `trueup outbox parked` says what can be done."));
     }
     lines
 }

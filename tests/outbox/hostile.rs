@@ -1,0 +1,261 @@
+//! Receivers that are wrong in every way, all the time: nobody else feels it, memory is bounded, and it can be seen.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use trueup::{
+    domain::{Clock, DestinationId, ManualClock, Sequence},
+    ledger::{LaneState, LaneView, lanes},
+    outbox::{Destination, Limits, Relay, RelayStatus},
+};
+
+use crate::{
+    front::{Action, Front},
+    rig::{Ledger, TestReceiver, destination, limits, names, now, to, uid, until, webhook, webhook_within},
+};
+
+const IN_FLIGHT: &str = "trueup_outbox_lanes_in_flight";
+const BYTES: &str = "trueup_outbox_bytes_in_flight";
+
+async fn status(relay: &Relay) -> RelayStatus {
+    relay.status(&destination()).await.unwrap().unwrap()
+}
+
+/// Everything that is sent to one destination is answered with `action`. The other one gets what is its, and of the first
+/// it can be seen what is wrong: in the lanes (as `trueup outbox status` shows them), and in what makes the sink's status.
+async fn only_its_own_destination_feels(seed: u64, action: Action, expected: &str) {
+    let patience = Duration::from_millis(200);
+    let (ledger, receiver, front) = (Ledger::new().await, TestReceiver::start().await, Front::start(None).await);
+    front.script(move |_| action.clone());
+    let archive = DestinationId::new("archive");
+    ledger.store.open_destination(&archive, ledger.clock.now()).await.unwrap();
+    let relay = ledger.relay(seed);
+    let bounded = Limits { bytes: 64 << 10, ..limits() };
+    let hostile = webhook_within(patience, front.address, &ledger.clock);
+    relay.put(Destination { limits: bounded, ..to(hostile) });
+    relay.put(Destination { id: archive.clone(), ..to(webhook(receiver.address, &ledger.clock)) });
+    let apps = names("app", 60);
+    ledger.append(&apps, 6).await;
+
+    until("the other destination has everything", || async {
+        let held = ledger.gauge(BYTES, &destination());
+        assert!(held <= 64 << 10, "{held} bytes are held for a receiver that takes none");
+        let lanes = ledger.store.lanes(None, true, 1_000).await.unwrap();
+        lanes.iter().all(|lane| lane.destination != archive).then_some(())
+    })
+    .await;
+    receiver.has_exactly(&ledger, &apps).await;
+
+    let error = until("it can be seen what is wrong", || async {
+        let lanes = ledger.store.lanes(None, true, 1_000).await.unwrap();
+        let failing = lanes.into_iter().filter(|lane| lane.attempts > 0);
+        failing.max_by_key(|lane| lane.attempts)?.last_error
+    })
+    .await;
+    assert!(error.contains(expected), "{error}");
+    let status = status(&relay).await;
+    assert!(status.last_error.unwrap().1.contains(expected));
+    assert_eq!((status.acknowledged, status.parked, status.disabled), (0, 0, None));
+    assert!(status.lag > Duration::ZERO && status.oldest_undelivered.is_some());
+    assert_eq!(ledger.gauge("trueup_outbox_held", &archive), 0);
+}
+
+#[tokio::test]
+async fn a_receiver_that_hangs_is_felt_by_its_own_destination_alone() {
+    only_its_own_destination_feels(81, Action::Hang, "no answer within 200ms").await;
+}
+
+#[tokio::test]
+async fn a_receiver_that_drips_is_felt_by_its_own_destination_alone() {
+    only_its_own_destination_feels(82, Action::Drip(Duration::from_millis(20)), "no answer within 200ms").await;
+}
+
+#[tokio::test]
+async fn a_receiver_that_speaks_no_http_is_felt_by_its_own_destination_alone() {
+    only_its_own_destination_feels(83, Action::Babble(b"220 mail.example ESMTP\r\n"), "error sending request").await;
+}
+
+#[tokio::test]
+async fn a_receiver_that_hangs_up_is_felt_by_its_own_destination_alone() {
+    only_its_own_destination_feels(84, Action::HangUp, "error sending request").await;
+}
+
+#[tokio::test]
+async fn a_receiver_that_answers_ten_megabytes_is_felt_by_its_own_destination_alone() {
+    only_its_own_destination_feels(85, Action::AnswerAtLength(500, 10 << 20), "answered 500").await;
+}
+
+#[tokio::test]
+async fn a_receiver_that_redirects_is_felt_by_its_own_destination_alone() {
+    let answer = Action::Answer(308, "location: http://127.0.0.1:9/", String::new());
+    only_its_own_destination_feels(86, answer, "redirects are not followed").await;
+}
+
+#[tokio::test]
+async fn ten_megabytes_behind_a_good_answer_cost_nothing() {
+    let (ledger, front) = (Ledger::new().await, Front::start(None).await);
+    front.script(|_| Action::AnswerAtLength(200, 10 << 20));
+    let relay = ledger.relay(87);
+    relay.put(to(webhook(front.address, &ledger.clock)));
+    ledger.append(&names("app", 5), 3).await;
+    ledger.drained_but(&[]).await;
+    assert_eq!(front.seen().len(), 15, "the status alone counts");
+}
+
+#[tokio::test]
+async fn a_receiver_that_takes_events_and_forgets_them_parks_the_resource() {
+    let (ledger, receiver) = (Ledger::new().await, TestReceiver::start().await);
+    let front = Front::start(Some(receiver.address)).await;
+    // More than one delivery holds, so that there is something that looks like progress.
+    let remembers = i64::from(limits().rows_per_lane) * 2 + 3;
+    front.script(move |message| match (message.uid == uid("forgotten"), message.sequence > remembers) {
+        (true, true) => Action::Answer(409, "x: y", r#"{"expectedSequence":1}"#.to_owned()),
+        (true, false) => Action::Answer(200, "x: y", String::new()),
+        (false, _) => Action::Forward,
+    });
+    let (others, rows) = (names("app", 5), usize::try_from(remembers).unwrap() + 2);
+    let all = [others.clone(), vec!["forgotten".to_owned()]].concat();
+    ledger.append(&all, rows).await;
+    let relay = ledger.relay(88);
+    relay.put(to(webhook(front.address, &ledger.clock)));
+    ledger.drained_but(&["forgotten"]).await;
+    let lane = until("the resource is parked", || async {
+        Some(ledger.lane("forgotten").await).filter(|lane| lane.state == LaneState::Parked)
+    })
+    .await;
+    assert_eq!(lane.park_reason.as_deref(), Some(lanes::REWIND_LOOP));
+    let sent = front.seen_of(&uid("forgotten")).len();
+    assert!(sent <= 3 * rows, "{sent} messages of {rows} events");
+    assert_eq!(status(&relay).await.parked, 1);
+    receiver.has_exactly(&ledger, &others).await;
+}
+
+/// Waits until every try has been settled, and lets the time pass until the next one is due. Answers whether there is one.
+async fn pass_to_the_next_try(ledger: &Ledger, front: &Front, clock: &ManualClock) -> bool {
+    let wait = until("nothing is under way or due", || async {
+        let lanes = ledger.store.lanes(None, true, 1_000).await.unwrap();
+        if lanes.is_empty() {
+            return Some(None);
+        }
+        let is_settled = |lane: &LaneView| lane.attempts as usize == front.seen_of(&lane.uid).len();
+        if ledger.gauge(IN_FLIGHT, &destination()) > 0 || !lanes.iter().all(is_settled) {
+            return None;
+        }
+        ledger.store.next_due(&destination(), clock.now()).await.unwrap().filter(|wait| !wait.is_zero()).map(Some)
+    });
+    let wait = wait.await;
+    clock.advance(wait.unwrap_or_default());
+    wait.is_some()
+}
+
+#[tokio::test]
+async fn an_hour_of_500_is_waited_out_with_ever_longer_pauses() {
+    const HOUR: Duration = Duration::from_hours(1);
+    let clock = Arc::new(ManualClock::at(now()));
+    let (ledger, front) = (Ledger::with_clock(Arc::clone(&clock) as Arc<dyn Clock>).await, Front::start(None).await);
+    let time = Arc::clone(&clock);
+    front.script(move |_| Action::Answer(if time.monotonic() < HOUR { 500 } else { 204 }, "x: y", String::new()));
+    let relay = ledger.relay(89);
+    // The pauses are those of production. Only the poll is short, since the clock does not wake anybody.
+    let limits = Limits { poll: Duration::from_millis(2), concurrency: 16, ..Limits::default() };
+    relay.put(Destination { limits, ..to(webhook(front.address, &ledger.clock)) });
+    let apps = names("app", 4);
+    ledger.append(&apps, 3).await;
+    let mut looked = false;
+    while clock.monotonic() < HOUR {
+        assert!(pass_to_the_next_try(&ledger, &front, &clock).await);
+        if !looked && clock.monotonic() > HOUR / 2 {
+            looked = true;
+            let status = status(&relay).await;
+            assert!(status.lag >= HOUR / 2 && status.held.is_none() && status.parked == 0, "{status:?}");
+            assert!(status.last_error.unwrap().1.contains("answered 500"));
+            let lane = ledger.lane("app-0000").await;
+            assert!(lane.attempts > 5 && lane.last_error.unwrap().contains("answered 500"));
+        }
+    }
+    assert!(looked);
+    for name in &apps {
+        let tries = front.seen_of(&uid(name)).len();
+        assert!((10..=100).contains(&tries), "{name} was tried {tries} times within an hour");
+    }
+    let until_then = front.seen().len();
+    while pass_to_the_next_try(&ledger, &front, &clock).await {}
+    assert!(clock.monotonic() < HOUR + Duration::from_mins(6), "it took {:?}", clock.monotonic());
+    let mut taken: BTreeMap<_, Vec<i64>> = BTreeMap::new();
+    for message in front.seen().split_off(until_then) {
+        taken.entry(message.uid).or_default().push(message.sequence);
+    }
+    assert!(taken.len() == 4 && taken.values().all(|sequences| sequences == &[1, 2, 3]), "{taken:?}");
+}
+
+#[tokio::test]
+async fn no_more_bytes_are_held_than_may_be() {
+    const MOST: usize = 48 << 10;
+    let (ledger, front) = (Ledger::new().await, Front::start(None).await);
+    front.script(|_| Action::Hang);
+    let bounded = Limits { bytes: MOST, rows_per_lane: 32, ..limits() };
+    ledger.append(&names("app", 40), 32).await;
+    let relay = ledger.relay(90);
+    relay.put(Destination { limits: bounded, ..to(webhook(front.address, &ledger.clock)) });
+    let held = until("every place is taken", || async {
+        let taken = ledger.gauge(IN_FLIGHT, &destination()) == i64::from(bounded.concurrency);
+        taken.then(|| ledger.gauge(BYTES, &destination()))
+    })
+    .await;
+    let held = usize::try_from(held).unwrap();
+    let event = ledger.outbox_rows("app-0000").await[0].body.len();
+    assert!(held <= MOST, "{held} bytes are held");
+    assert!(held > MOST / 2 && held > 16 * event, "and they are used: {held} bytes, {event} each");
+}
+
+#[tokio::test]
+async fn no_more_events_are_sent_in_a_second_than_may_be() {
+    const RATE: u32 = 20;
+    let clock = Arc::new(ManualClock::at(now()));
+    let (ledger, front) = (Ledger::with_clock(Arc::clone(&clock) as Arc<dyn Clock>).await, Front::start(None).await);
+    front.script(|_| Action::Answer(204, "x: y", String::new()));
+    let limits = Limits { events_per_second: Some(RATE), poll: Duration::from_millis(2), ..limits() };
+    ledger.append(&names("app", 10), 12).await;
+    let relay = ledger.relay(91);
+    relay.put(Destination { limits, ..to(webhook(front.address, &ledger.clock)) });
+    for second in 1..=6 {
+        let most = usize::try_from(RATE).unwrap() * second;
+        until("this second's worth was sent", || async {
+            let sent = front.seen().len();
+            assert!(sent <= most, "{sent} events within {} seconds", second - 1);
+            (sent == most).then_some(())
+        })
+        .await;
+        clock.advance(Duration::from_secs(1));
+    }
+    ledger.drained_but(&[]).await;
+    assert_eq!(front.seen().len(), 120, "each event once");
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_gone_for_good_stays_gone_when_the_process_starts_again() {
+    let (ledger, receiver) = (Ledger::new().await, TestReceiver::start().await);
+    let front = Front::start(Some(receiver.address)).await;
+    front.script(|_| Action::Answer(410, "x: y", "unsubscribed".into()));
+    let first = ledger.relay(92);
+    first.put(to(webhook(front.address, &ledger.clock)));
+    ledger.append(&names("app", 3), 1).await;
+    let said = until("the sink is disabled", || async { status(&first).await.disabled }).await;
+    first.stop().await;
+
+    front.script(|_| Action::Forward);
+    let sent = front.seen().len();
+    let next = ledger.relay(93);
+    next.put_disabled(to(webhook(front.address, &ledger.clock)), said.clone());
+    ledger.append(&names("app", 3), 1).await;
+    let shown = status(&next).await;
+    assert_eq!((shown.disabled, shown.last_error.unwrap().1), (Some(said.clone()), said));
+    assert_eq!(ledger.gauge("trueup_outbox_disabled", &destination()), 1);
+    next.put(to(webhook(front.address, &ledger.clock)));
+    assert_eq!(front.seen().len(), sent, "the same configuration changes nothing");
+    assert_eq!(ledger.lane("app-0000").await.acked, Sequence::new(0));
+
+    next.put(Destination { revision: "2".into(), ..to(webhook(front.address, &ledger.clock)) });
+    ledger.drained_but(&[]).await;
+    receiver.has_exactly(&ledger, &names("app", 3)).await;
+    assert_eq!(ledger.gauge("trueup_outbox_disabled", &destination()), 0);
+}
