@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::take::{Taken, confirm};
+use super::take::Taken;
 use crate::{
     cli::{
         Failure,
+        confirm::confirm,
         reading::{self, Ledger},
         text::{DIM, GOOD, PLAIN, Text},
     },

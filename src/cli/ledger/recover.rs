@@ -6,11 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::take::{Taken, append_failure, confirm};
+use super::take::{Taken, append_failure};
 use crate::{
     cli::{
         Failure,
         ask_receiver::AskReceiver,
+        confirm::confirm,
         describe,
         reading::{self, Ledger},
         text::{BAD, BUSY, DIM, GOOD, PLAIN, Text},

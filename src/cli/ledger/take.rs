@@ -1,6 +1,6 @@
 //! Taking the ledger from whoever writes it, for a command that must be alone with it.
 
-use std::{io::Write as _, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
     cli::{
@@ -49,17 +49,4 @@ pub fn append_failure(error: &AppendError) -> Failure {
         ),
         AppendError::NotCommitted(error) | AppendError::Unknown(error) => reading::failure(error),
     }
-}
-
-/// Asks for `word` on the terminal, unless `yes` was said on the command line.
-pub fn confirm(yes: bool, word: &str, what: &str) -> Result<(), Failure> {
-    if yes {
-        return Ok(());
-    }
-    let refused = || Failure::usage(&format!("nothing was changed; type '{word}', or give --yes, to {what}"));
-    eprint!("Type '{word}' to {what}: ");
-    std::io::stderr().flush().map_err(|_| refused())?;
-    let mut typed = String::new();
-    std::io::stdin().read_line(&mut typed).map_err(|_| refused())?;
-    if typed.trim() == word { Ok(()) } else { Err(refused()) }
 }
