@@ -231,13 +231,15 @@ impl Candidate {
             while !self.caches.waiting_for().is_empty() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            reconcile::run(context).await;
+            reconcile::run(context.clone()).await;
         };
         let pruning = async {
             match self.args.keep_transitions {
                 None => std::future::pending().await,
                 Some(span) => {
-                    let horizon = || When::Ago(span).before(self.clock.now());
+                    // Of a ledger that lost rows, no others go.
+                    let horizon =
+                        || (!context.behind.holds_everything()).then(|| When::Ago(span).before(self.clock.now()));
                     pruner::run(self.store.clone(), horizon, over.clone()).await;
                 }
             }

@@ -18,15 +18,17 @@ const STEP: u32 = 500;
 /// Between two steps, everybody else goes first.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Removes what was recorded before `horizon()`, again and again, until `stop` is cancelled.
-pub async fn run(store: Arc<dyn Store>, horizon: impl Fn() -> Timestamp, stop: CancellationToken) {
+/// Removes what was recorded before `horizon()`, again and again, until `stop` is cancelled. Without a horizon everything
+/// stays for now.
+pub async fn run(store: Arc<dyn Store>, horizon: impl Fn() -> Option<Timestamp>, stop: CancellationToken) {
     let work = async {
         loop {
-            let before = horizon();
-            match prune(&*store, before).await {
-                Ok(0) => {}
-                Ok(removed) => info!(removed, %before, "removed old rows from the ledger"),
-                Err(error) => warn!(%error, "old rows stay in the ledger for now; this is tried again"),
+            if let Some(before) = horizon() {
+                match prune(&*store, before).await {
+                    Ok(0) => {}
+                    Ok(removed) => info!(removed, %before, "removed old rows from the ledger"),
+                    Err(error) => warn!(%error, "old rows stay in the ledger for now; this is tried again"),
+                }
             }
             tokio::time::sleep(PERIOD).await;
         }

@@ -58,6 +58,11 @@ impl Behind {
         found.streams.get(uid).or(found.everything.as_ref()).cloned()
     }
 
+    /// Whether nothing at all may be appended: rows are missing, and people have to see what is left of them.
+    pub fn holds_everything(&self) -> bool {
+        self.found.read().unwrap_or_else(PoisonError::into_inner).everything.is_some()
+    }
+
     /// The same for an object that is being looked at, whose stream has the head `head`: what its status says is
     /// compared too.
     pub(super) fn stands_in_the_way(

@@ -1,8 +1,16 @@
 //! Old rows go, and nothing that anybody still needs goes with them.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use tokio_util::sync::CancellationToken;
 use trueup::{
     domain::{DestinationId, Epoch, Sequence, Shard, Uid},
     ledger::{ClaimRequest, PruneStep, RowQuery, Settlement, pruner},
@@ -151,4 +159,24 @@ async fn acknowledge_some(lab: &Lab, destination: &DestinationId, random: &mut S
         })
         .collect();
     lab.store.settle(&ends, lab.now()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_horizon_everything_stays_until_there_is_one() {
+    let lab = Lab::memory().await;
+    let epoch = lab.lead().await;
+    lab.stream(epoch, "a", 4).await;
+    lab.pass(Duration::from_secs(1)).await;
+    let (asked, stop) = (AtomicUsize::new(0), CancellationToken::new());
+    let horizon = || (asked.fetch_add(1, Ordering::SeqCst) > 0).then(|| lab.now());
+    let watching = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!((asked.load(Ordering::SeqCst), sequences(&lab, "a").await), (1, vec![1, 2, 3, 4]));
+        while asked.load(Ordering::SeqCst) < 3 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        assert_eq!(sequences(&lab, "a").await, [4]);
+        stop.cancel();
+    };
+    tokio::join!(pruner::run(Arc::clone(&lab.store), horizon, stop.clone()), watching);
 }
