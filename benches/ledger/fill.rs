@@ -50,6 +50,26 @@ fn dialect(place: &Place) -> Dialect {
     }
 }
 
+/// Makes the partitions that rows up to `end` need, as an append does for its own.
+async fn make_room(ledger: &Ledger, end: i64) {
+    if matches!(ledger.place, Place::Sqlite(_)) {
+        return;
+    }
+    ledger
+        .execute(&format!(
+            "DO $$ DECLARE first bigint; past bigint; BEGIN LOOP \
+               SELECT coalesce(max(upper), 1) INTO first FROM partition; \
+               EXIT WHEN first > {end}; \
+               SELECT first + rows INTO past FROM partitioning; \
+               EXECUTE format('CREATE TABLE transition_from_%s (LIKE transition INCLUDING ALL)', first); \
+               EXECUTE format('ALTER TABLE transition ATTACH PARTITION transition_from_%s FOR VALUES FROM (%s) TO (%s)', \
+                 first, first, past); \
+               INSERT INTO partition (lower, upper) VALUES (first, past); \
+             END LOOP; END $$"
+        ))
+        .await;
+}
+
 /// Adds so many `streams` of so many `rows`, called `name-1`, `name-2`, ..., with one lane each.
 ///
 /// The rows of one stream lie far apart, as they do when all resources live at the same time.
@@ -57,6 +77,7 @@ pub async fn fill(ledger: &Ledger, name: &str, streams: u64, rows: u64, lanes: L
     let Dialect { uid, hash, body } = dialect(&ledger.place);
     let shard = ledger.store.shard(crate::place::SHARD).await.unwrap();
     let (mut head, now) = (shard.head.get(), ledger.clock.now().as_micros());
+    make_room(ledger, head + i64::try_from(streams * rows).unwrap()).await;
     ledger
         .execute(&format!(
             "WITH RECURSIVE series (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < {streams}), \

@@ -110,7 +110,11 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("--- the log of {} ends with\n{}\n---", self.name, self.tail());
+            // Its directory goes with the test.
+            let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{}.log", self.name, self.pid));
+            let whole =
+                fs::copy(&self.log, &kept).map_or_else(|error| error.to_string(), |_| kept.display().to_string());
+            eprintln!("--- the log of {} ({whole}) ends with\n{}\n---", self.name, self.tail());
         }
         self.kill();
     }
