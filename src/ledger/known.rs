@@ -16,7 +16,7 @@ use super::{
 use crate::domain::{Position, Shard, Uid};
 
 /// So many heads are kept, of about a kilobyte each.
-const HEADS: usize = 10_000;
+const HEADS: usize = 16_384;
 
 /// One for each shard, except for those that somebody is appending to.
 #[derive(Debug, Default)]
@@ -68,12 +68,15 @@ impl Memory {
     }
 
     /// This and what was just `read`; only that, if the shard has moved meanwhile.
-    pub(super) fn and(self, mut read: Self) -> Self {
-        // However many they are: whoever reads only what is not known here needs all of both.
-        if self.is_at(&read.standing.shard, read.revision) {
-            read.standing.heads.extend(self.standing.heads);
+    pub(super) fn and(mut self, read: Self) -> Self {
+        if !self.is_at(&read.standing.shard, read.revision) {
+            return read;
         }
-        read
+        // However many they are: whoever reads only what is not known here needs all of both. The few go to the many.
+        self.standing.heads.extend(read.standing.heads);
+        self.standing.installation = read.standing.installation;
+        self.standing.selectors = read.standing.selectors;
+        self
     }
 
     /// The shard has become what `batch` made of it.
