@@ -101,8 +101,6 @@ pub(super) struct Look {
     pub(super) context: Arc<Context>,
     pub(super) key: OwnerKey,
     pub(super) object: DynamicObject,
-    /// Whether `object` is the API server's own answer, and not only what a cache shows.
-    answered: bool,
     learned: BTreeMap<ObjectKey, Option<Child>>,
     /// Namespaces that this look made: nobody can have put anything there that is in the way.
     made: BTreeSet<String>,
@@ -115,7 +113,7 @@ pub(super) async fn look<M: Managed>(
 ) -> Result<Action, ReconcileError> {
     let key = OwnerKey { kind: M::KIND, namespace: object.namespace(), name: object.name_any() };
     let object = context.written.newest(&key, &object);
-    let mut look = Look { context, key, object, answered: false, learned: BTreeMap::new(), made: BTreeSet::new() };
+    let mut look = Look { context, key, object, learned: BTreeMap::new(), made: BTreeSet::new() };
     let Some(spec) = spec_of::<M::Spec>(&look.object) else {
         let message = "the spec has fields that this version of Trueup cannot read; upgrade Trueup, or its CRDs";
         look.show_trouble("SpecUnreadable", message).await?;
@@ -166,7 +164,6 @@ impl Look {
         if plan.finalizer == Finalizer::Add {
             self.object = context.cluster.add_finalizer(&self.key, &self.object).await?;
             context.written.note_own(&self.key, &self.object);
-            self.answered = true;
             return Ok(None);
         }
         if self.learn_unknown(&plan.apply.iter().map(|wanted| wanted.key.clone()).collect::<Vec<_>>()).await? {
@@ -241,13 +238,14 @@ impl Look {
     }
 
     /// Whether the API server itself has the object, with Trueup's finalizer on it, so that it cannot go unnoticed.
+    ///
+    /// Asked after the finalizer was put on, and not taken from the answer to that: a deletion that is under way looks for
+    /// finalizers only when it begins (`Store.Delete` of the API server's generic registry), so one that is added meanwhile
+    /// is put on an object that goes all the same. What slips through even so is closed by the sweep.
     async fn is_held(&mut self) -> Result<bool, ReconcileError> {
-        if !self.answered {
-            let found = self.context.cluster.get_custom(&self.key).await?;
-            let Some(found) = found.filter(|found| found.uid() == self.object.uid()) else { return Ok(false) };
-            self.object = found;
-            self.answered = true;
-        }
+        let found = self.context.cluster.get_custom(&self.key).await?;
+        let Some(found) = found.filter(|found| found.uid() == self.object.uid()) else { return Ok(false) };
+        self.object = found;
         Ok(self.object.finalizers().iter().any(|found| found == FINALIZER))
     }
 
@@ -429,7 +427,6 @@ impl Look {
         let uid = self.object.uid().unwrap_or_default();
         self.object = self.context.cluster.show(&self.key, &uid, &status).await?;
         self.context.written.note_own(&self.key, &self.object);
-        self.answered = true;
         Ok(())
     }
 }

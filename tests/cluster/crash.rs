@@ -190,7 +190,10 @@ struct Chaos {
 
 fn options() -> ControllerOptions {
     ControllerOptions {
-        args: ["--lease-seconds", "2", "--request-timeout-ms", "900"].map(str::to_owned).to_vec(),
+        // What a deletion takes away in the very moment in which a controller puts its finalizer on is found by the sweep.
+        args: ["--lease-seconds", "2", "--request-timeout-ms", "900", "--sweep-seconds", "5"]
+            .map(str::to_owned)
+            .to_vec(),
         ..ControllerOptions::default()
     }
 }

@@ -85,14 +85,24 @@ async fn cut_everywhere(sessions: &'static str, way: Way, times: usize, anew: bo
     doubts + appender.stats().view().doubts
 }
 
+/// Cuts everywhere, again and again if which session a pool gives out spared the one message whose loss leaves a doubt.
+async fn brings_doubt(way: Way) {
+    for _ in 0..5 {
+        if cut_everywhere(APPENDING, way, 1, false).await > 0 {
+            return;
+        }
+    }
+    panic!("no outcome was ever unknown");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_cut_before_any_message_to_the_server_loses_and_doubles_nothing() {
-    assert!(cut_everywhere(APPENDING, Way::Asked, 1, false).await > 0, "no outcome was ever unknown");
+    brings_doubt(Way::Asked).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_cut_before_any_answer_of_the_server_loses_and_doubles_nothing() {
-    assert!(cut_everywhere(APPENDING, Way::Answered, 1, false).await > 0, "no outcome was ever unknown");
+    brings_doubt(Way::Answered).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
