@@ -3,6 +3,7 @@
 //! `store` says what a database must do; `memory`, `sqlite` and `postgres` do it, and share the pure
 //! decision of what a batch becomes (`batch`). `appender` turns many waiting writers into few transactions.
 
+mod ahead;
 mod appender;
 mod audit;
 mod backup;
@@ -26,6 +27,7 @@ mod store;
 mod types;
 mod waits;
 
+pub use ahead::{Ahead, Ticket};
 pub use appender::{Appender, AppenderError, AppenderLimits, AppenderStats, StatsView};
 pub use audit::{Report, audit};
 pub use backup::{BackupError, Contents, LEFT_OUT, backup, restore, verify};

@@ -51,6 +51,8 @@ impl PostgresTables {
             let value = match (table, column.as_str()) {
                 // SQLite has none. And what anybody read here before, in a ledger that is gone, holds no longer.
                 ("shard", "\"revision\"") => "coalesce(\"revision\", 0) + 1".to_owned(),
+                // Nor this: nothing is known of where a lane's rows lie.
+                ("lane", "\"from_position\"") => "coalesce(\"from_position\", 0)".to_owned(),
                 _ => column.clone(),
             };
             (column, value)

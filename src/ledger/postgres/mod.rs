@@ -22,6 +22,7 @@ mod read_past;
 mod retention;
 mod transaction;
 mod write;
+mod write_one;
 
 use std::{str::FromStr, time::Duration};
 
@@ -33,8 +34,9 @@ use sqlx::{
 };
 
 pub(super) use self::partitions::make_for_restored;
-use self::{partitions::Room, transaction::begin};
+use self::{append::Writer, partitions::Room, transaction::begin};
 use super::{
+    ahead::Ahead,
     fault::{failed, not_committed},
     interventions::{Intervention, Refusal, Request},
     known::Known,
@@ -163,6 +165,22 @@ impl PostgresStore {
             known: Known::default(),
         })
     }
+
+    async fn append_batch(
+        &self,
+        shard: Shard,
+        epoch: Epoch,
+        now: Timestamp,
+        drafts: &[Draft],
+        ahead: Option<Ahead>,
+    ) -> Result<Vec<Outcome>, AppendError> {
+        let make_room = self.room.make(&self.general, drafts.len()).await;
+        make_room.map_err(not_committed("making room in the ledger"))?;
+        let writer = Writer { pool: &self.appending, known: &self.known, tables: self.tables, shard, epoch };
+        let (outcomes, head) = writer.append(now, drafts, ahead).await?;
+        self.room.saw(head);
+        Ok(outcomes)
+    }
 }
 
 #[async_trait]
@@ -195,12 +213,22 @@ impl Store for PostgresStore {
         now: Timestamp,
         drafts: &[Draft],
     ) -> Result<Vec<Outcome>, AppendError> {
-        let make_room = self.room.make(&self.general, drafts.len()).await;
-        make_room.map_err(not_committed("making room in the ledger"))?;
-        let (outcomes, head) =
-            append::append(&self.appending, &self.known, self.tables, shard, epoch, now, drafts).await?;
-        self.room.saw(head);
-        Ok(outcomes)
+        self.append_batch(shard, epoch, now, drafts, None).await
+    }
+
+    fn ahead(&self, shard: Shard, epoch: Epoch, now: Timestamp, drafts: &[Draft]) -> Option<Ahead> {
+        self.known.ahead(self.tables, shard, epoch, now, drafts)
+    }
+
+    async fn append_ahead(
+        &self,
+        shard: Shard,
+        epoch: Epoch,
+        now: Timestamp,
+        drafts: &[Draft],
+        ahead: Ahead,
+    ) -> Result<Vec<Outcome>, AppendError> {
+        self.append_batch(shard, epoch, now, drafts, Some(ahead)).await
     }
 
     async fn reinstate(

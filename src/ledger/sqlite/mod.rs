@@ -30,6 +30,7 @@ use sqlx::{
 };
 
 use super::{
+    ahead::Ahead,
     fault::failed,
     interventions::{Intervention, Refusal, Request},
     known::Known,
@@ -133,6 +134,10 @@ impl SqliteStore {
         let pool = pool(4).connect_lazy_with(options);
         Ok(Self { tables, writing: pool.clone(), reading: pool, known: Known::default() })
     }
+
+    const fn writer(&self, shard: Shard, epoch: Epoch) -> append::Writer<'_> {
+        append::Writer { pool: &self.writing, known: &self.known, tables: self.tables, shard, epoch }
+    }
 }
 
 #[async_trait]
@@ -165,7 +170,22 @@ impl Store for SqliteStore {
         now: Timestamp,
         drafts: &[Draft],
     ) -> Result<Vec<Outcome>, AppendError> {
-        append::append(&self.writing, &self.known, self.tables, shard, epoch, now, drafts).await
+        self.writer(shard, epoch).append(now, drafts, None).await
+    }
+
+    fn ahead(&self, shard: Shard, epoch: Epoch, now: Timestamp, drafts: &[Draft]) -> Option<Ahead> {
+        self.known.ahead(self.tables, shard, epoch, now, drafts)
+    }
+
+    async fn append_ahead(
+        &self,
+        shard: Shard,
+        epoch: Epoch,
+        now: Timestamp,
+        drafts: &[Draft],
+        ahead: Ahead,
+    ) -> Result<Vec<Outcome>, AppendError> {
+        self.writer(shard, epoch).append(now, drafts, Some(ahead)).await
     }
 
     async fn reinstate(
