@@ -20,7 +20,9 @@ pub async fn a_batch_decided_ahead_is_written_as_it_was_decided(lab: Lab) {
         assert!(lab.is_memory(), "what was just appended is known");
         return;
     };
-    drafts.iter().for_each(|draft| ahead.take(draft));
+    for draft in &drafts {
+        ahead.take(draft);
+    }
     let outcomes = lab.store.append_ahead(SHARD, epoch, START, &drafts, ahead).await.unwrap();
     assert_eq!(appended(&outcomes[0]).sequence, Sequence::new(2));
     assert!(matches!(&outcomes[1], Outcome::Stale(Some(head)) if head.sequence == Sequence::FIRST));
@@ -35,7 +37,9 @@ pub async fn a_batch_decided_behind_what_did_not_come_is_decided_anew(lab: Lab) 
     lab.append(epoch, &[nth("a", 0, START), nth("b", 0, START)]).await;
     let drafts = [nth("a", 1, START), nth("b", 1, START)];
     let Some(mut ahead) = lab.store.ahead(SHARD, epoch, START, &drafts) else { return };
-    drafts.iter().for_each(|draft| ahead.take(draft));
+    for draft in &drafts {
+        ahead.take(draft);
+    }
     // The shard ends where it would have, and yet it is another end.
     let other = lab.reopen();
     other.append(SHARD, epoch, START, &[nth("a", 1, START), nth("c", 0, START)]).await.unwrap();
