@@ -21,6 +21,9 @@ mod read;
 mod read_past;
 mod retention;
 mod transaction;
+#[allow(clippy::duplicate_mod, reason = "once for each database, see its first lines")]
+#[path = "../whose.rs"]
+mod whose;
 mod write;
 mod write_one;
 
@@ -191,7 +194,7 @@ impl Store for PostgresStore {
     }
 
     async fn installation(&self, proposed: &Installation) -> Result<Installation, StoreError> {
-        lead::installation(&self.general, proposed).await
+        whose::installation(&self.general, proposed).await
     }
 
     async fn stored_installation(&self) -> Result<Option<Installation>, StoreError> {

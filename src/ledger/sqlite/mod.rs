@@ -19,6 +19,9 @@ mod read;
 #[path = "../read_past.rs"]
 mod read_past;
 mod retention;
+#[allow(clippy::duplicate_mod, reason = "once for each database, see its first lines")]
+#[path = "../whose.rs"]
+mod whose;
 
 use std::{path::Path, time::Duration};
 
@@ -148,7 +151,7 @@ impl Store for SqliteStore {
     }
 
     async fn installation(&self, proposed: &Installation) -> Result<Installation, StoreError> {
-        lead::installation(&self.writing, proposed).await
+        whose::installation(&self.writing, proposed).await
     }
 
     async fn stored_installation(&self) -> Result<Option<Installation>, StoreError> {
