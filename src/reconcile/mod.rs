@@ -8,6 +8,7 @@ mod appdeployment;
 mod backup;
 mod behind;
 mod context;
+pub mod deliveries;
 mod look;
 mod looked;
 mod repository;
