@@ -65,6 +65,8 @@ pub struct Observed {
     pub sealed: Option<Manifest>,
     /// Whether it is being deleted and no Job was ever made for it.
     pub never_ran: bool,
+    /// Why it ended as it did, by the row that says so: rows that only state things anew have reasons of their own.
+    pub ended_for: Option<String>,
     /// What the status shows of the last failure.
     pub failure: Option<String>,
 }
@@ -268,7 +270,7 @@ fn rest(
         Some(BackupState::Completed) => Verdict::ready(reasons::BACKUP_SEALED.word, reasons::BACKUP_SEALED.sentence),
         Some(BackupState::Failed) => {
             let tail = seen.failure.as_deref().map_or(String::new(), |tail| format!(" {tail}"));
-            let reason = if head.reason == reasons::BACKUP_TIMED_OUT.word {
+            let reason = if seen.ended_for.as_ref().unwrap_or(&head.reason) == reasons::BACKUP_TIMED_OUT.word {
                 reasons::BACKUP_TIMED_OUT
             } else {
                 reasons::BACKUP_FAILED

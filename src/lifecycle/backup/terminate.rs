@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    BackupState, Observed, TABLE, desired, job_name,
+    BackupState, Observed, RepositoryView, TABLE, desired, job_name,
     outcome::{Outcome, outcome},
     owner, status,
 };
@@ -46,9 +46,15 @@ pub(super) fn terminate(
     // The Job that made the artifact goes first: it must not store one after the removal.
     let makers: Vec<&Child> = seen.jobs.iter().filter(|job| job.key.name != name).collect();
     let deadline = due(&TABLE, head, Duration::ZERO, now);
+    // Past its deadline, a deletion says what it waits for.
+    let waits_for = |blocker: String| match deadline {
+        Due::Past { .. } => Verdict::stalled("DeletionBlocked", blocker),
+        Due::Never | Due::In(_) => working.clone(),
+    };
     if !makers.is_empty() {
         let delete = makers.iter().filter(|job| !job.is_terminating()).map(|job| job.key.clone()).collect();
-        return Plan { delete, status: show(&working), look_again: deadline.look_again(), ..blank };
+        let verdict = waits_for(blockers(backup, &makers));
+        return Plan { delete, status: show(&verdict), look_again: deadline.look_again(), ..blank };
     }
     // Nothing can be made in a namespace that is going: what waits for a Job there waits for ever.
     let ending = seen.member.as_ref().is_some_and(|member| member.ending);
@@ -87,15 +93,50 @@ pub(super) fn terminate(
                     ),
                     vec![],
                 ),
-                (Some(repository), None) => {
-                    (working, vec![desired::removal_job(backup, owner(backup), repository, &seen.mover_image, &name)])
+                (Some(repository), None) => (
+                    waits_for(unmade(backup, repository, &name)),
+                    vec![desired::removal_job(backup, owner(backup), repository, &seen.mover_image, &name)],
+                ),
+                (_, Some(_)) => {
+                    let message = format!(
+                        "Job {name}, which removes the artifact, does not end; look at its pod, or set \
+                         spec.deletionPolicy to Retain"
+                    );
+                    (waits_for(message), vec![])
                 }
-                _ if matches!(deadline, Due::Past { .. }) => {
-                    (Verdict::stalled("DeletionBlocked", format!("Job {name} does not end; look at its pod")), vec![])
-                }
-                _ => (working, vec![]),
             };
             Plan { status: show(&verdict), apply, look_again: deadline.look_again(), ..blank }
         }
     }
+}
+
+/// Which Jobs have to go first, and what holds them.
+fn blockers(backup: &Object<'_, BackupSpec>, makers: &[&Child]) -> String {
+    let named = makers.iter().map(|job| {
+        let finalizers: Vec<&str> =
+            job.body["metadata"]["finalizers"].as_array().into_iter().flatten().filter_map(|it| it.as_str()).collect();
+        match finalizers[..] {
+            [] => job.key.to_string(),
+            _ => format!("{} (finalizers: {})", job.key, finalizers.join(", ")),
+        }
+    });
+    let left = named.collect::<Vec<_>>().join(", ");
+    if backup.paused {
+        return format!(
+            "still there: {left}; Trueup may not delete anything for this backup, so delete it or let it go on"
+        );
+    }
+    format!("still there: {left}; look at their finalizers and pods")
+}
+
+/// Why the Job that removes the artifact is not there.
+fn unmade(backup: &Object<'_, BackupSpec>, repository: &RepositoryView, job: &str) -> String {
+    let why = if backup.paused {
+        "Trueup may not start a Job for this backup".to_owned()
+    } else if let Some(trouble) = &repository.trouble {
+        format!("BackupRepository {}: {trouble}", backup.spec.repository_ref.name)
+    } else {
+        "look at the namespace's quota and at what its admission webhooks refuse".to_owned()
+    };
+    format!("Job {job}, which removes the artifact, could not be made: {why}; or set spec.deletionPolicy to Retain")
 }
