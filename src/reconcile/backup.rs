@@ -5,8 +5,9 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, api::ListParams};
 
 use super::{
+    ReconcileError,
     context::spec_of,
-    look::{Look, Managed, ReconcileError},
+    look::{Look, Managed},
 };
 use crate::{
     api::{BackupSpec, BackupStatus, Condition},
