@@ -117,6 +117,7 @@ on_every_store! {
     amend::an_answer_that_is_lost_leaves_nothing_to_be_written_twice
     amend::a_deposed_leader_amends_nothing
     amend::a_row_that_two_receivers_lack_is_stated_anew_once
+    amend::an_amendment_waits_while_the_ledger_is_behind
     mend::a_lane_that_begins_with_a_snapshot_begins_later_when_that_is_voided
     mend::what_is_not_known_to_have_arrived_is_remembered_since_it_was_first_sent
     ahead::a_batch_decided_ahead_is_written_as_it_was_decided

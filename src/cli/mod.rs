@@ -66,9 +66,11 @@ pub enum Command {
     /// Check that every invariant holds.
     Audit(audit::Args),
     /// Keep the ledger safe: back it up, verify and restore a backup, recover what was lost, move it.
-    Ledger(ledger::Args),
+    #[command(subcommand)]
+    Ledger(ledger::Command),
     /// Show what billing was sent, what waits and what is parked, and mend it.
-    Outbox(outbox::Args),
+    #[command(subcommand)]
+    Outbox(outbox::Command),
     /// Watch the cluster, the ledger and billing side by side.
     Watch(watch::Args),
 }
@@ -98,8 +100,8 @@ impl Cli {
             Command::History(args) => history::run(args).await?,
             Command::State(args) => state::run(args).await?,
             Command::Audit(args) => audit::run(args).await?,
-            Command::Ledger(args) => ledger::run(args).await?,
-            Command::Outbox(args) => outbox::run(args).await?,
+            Command::Ledger(command) => ledger::run(command).await?,
+            Command::Outbox(command) => outbox::run(command).await?,
             Command::Watch(args) => watch::run(args, stop).await?,
         }
         Ok(ExitCode::SUCCESS)

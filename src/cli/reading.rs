@@ -69,6 +69,19 @@ pub enum Output {
     Json,
 }
 
+impl Output {
+    /// Writes an answer: `value` for programs, `lines` for people.
+    pub fn print(self, value: &impl Serialize, lines: impl FnOnce() -> Vec<Text>) -> Result<(), Failure> {
+        match self {
+            Self::Table => {
+                emit(&lines());
+                Ok(())
+            }
+            Self::Json => emit_json(value),
+        }
+    }
+}
+
 /// Writes `lines` to standard output: in colours on a terminal, unless NO_COLOR asks for none.
 pub fn emit(lines: &[Text]) {
     let mut text = String::new();

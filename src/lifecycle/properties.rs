@@ -242,7 +242,7 @@ proptest! {
                     trouble,
                 }),
                 mover_image: "mover:1".into(),
-                jobs, ends, never_ran: false, sealed: None, failure: None,
+                jobs, ends, never_ran: false, sealed: None, ended_for: None, failure: None,
             };
             backup::decide(&situation.object(&spec, "nightly", Some("acme-prod"), has_finalizer), &seen, head, NOW)
         });

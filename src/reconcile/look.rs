@@ -13,59 +13,19 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tracing::{debug, info};
 
-use super::{Context, behind, context::spec_of};
+use super::{Context, ReconcileError, behind, context::spec_of};
 use crate::{
     api::{Condition, annotation},
     cluster::{ClusterError, CustomKind, OwnerKey},
     domain::{Head, Kind, Labels, Timestamp, Uid},
-    ledger::{AppenderError, Draft, Outcome, StoreError, Subject, Want},
+    ledger::{Draft, Outcome, Subject, Want},
     lifecycle::{
         Child, ChildKind, FINALIZER, Finalizer, Membership, Object, ObjectKey, Plan, Transition, Verdict, reasons,
     },
 };
 
 /// No kind needs more than a handful; more means that decisions and effects chase each other.
-const ROUNDS: usize = 12;
-
-/// Why a look did not come to its end.
-#[derive(Debug, thiserror::Error)]
-pub enum ReconcileError {
-    /// The API server.
-    #[error(transparent)]
-    Cluster(#[from] ClusterError),
-    /// The ledger could not be read.
-    #[error(transparent)]
-    Ledger(#[from] StoreError),
-    /// The ledger could not be written.
-    #[error(transparent)]
-    Append(#[from] AppenderError),
-    /// A decision that the state table does not allow.
-    #[error("a transition was refused as illegal: {0}; this is a bug in Trueup's lifecycle, please report it")]
-    Illegal(String),
-    /// Decisions and effects chase each other.
-    #[error(
-        "after {ROUNDS} rounds there was still something to do; this is a bug in Trueup's lifecycle, please report it"
-    )]
-    DidNotSettle,
-    /// A secret or a sink's settings.
-    #[error("{0}")]
-    Configuration(String),
-    /// A reconciler ended in the middle.
-    #[error("a look panicked: {0}; this is a bug in Trueup, please report it")]
-    Panicked(String),
-}
-
-impl ReconcileError {
-    /// A word for metrics.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Cluster(error) => error.code(),
-            Self::Ledger(_) | Self::Append(_) => "ledger",
-            Self::Illegal(_) | Self::DidNotSettle | Self::Panicked(_) => "bug",
-            Self::Configuration(_) => "configuration",
-        }
-    }
-}
+pub(super) const ROUNDS: usize = 12;
 
 /// A kind that is reconciled by looks: what is observed of it, and which decision it has.
 #[async_trait]

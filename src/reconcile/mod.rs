@@ -8,6 +8,8 @@ mod appdeployment;
 mod backup;
 mod behind;
 mod context;
+pub mod deliveries;
+mod error;
 mod look;
 mod looked;
 mod repository;
@@ -21,7 +23,7 @@ mod written;
 
 pub use behind::{Applied, Behind};
 pub use context::Context;
-pub use look::ReconcileError;
+pub use error::ReconcileError;
 pub use looked::Looked;
 pub use retries::Retries;
 pub use run::run;

@@ -21,10 +21,7 @@ use super::{
     Context, ReconcileError, amendments, appdeployment::Apps, backup::Backups, behind, look, repository::Repositories,
     sink, sweep, tenant::Tenants,
 };
-use crate::{
-    cluster::{CustomKind, OwnerKey},
-    ledger::Want,
-};
+use crate::cluster::{CustomKind, OwnerKey};
 
 /// Looks under way at once, for each kind.
 const CONCURRENCY: u16 = 16;
@@ -121,10 +118,7 @@ async fn guarded(
         Err(ReconcileError::Cluster(error)) if error.is_conflict() => {
             debug!(kind = %kind.name(), name = %object.name_any(), %error, "somebody was faster; looking again");
         }
-        Err(ReconcileError::Ledger(error)) if context.waits.failed(Want::Read, error, &*context.clock) => {
-            debug!(kind = %kind.name(), name = %object.name_any(), %error, "the ledger does not answer; looking again");
-        }
-        Err(ReconcileError::Append(error)) if error.is_away() => {
+        Err(error) if error.is_waited_for(&context.waits, &*context.clock) => {
             debug!(kind = %kind.name(), name = %object.name_any(), %error, "the ledger does not answer; looking again");
         }
         Err(error) => warn!(kind = %kind.name(), name = %object.name_any(), %error, "a look failed and is tried again"),

@@ -101,6 +101,10 @@ async fn live(lab: &Lab) {
     assert!(pruner::prune(&*lab.store, lab.now()).await.unwrap() > 0, "nothing was old");
     let late = Opening { start: Start::Now, ..Opening::of_everything(DestinationId::new("late")) };
     lab.store.open(&late, lab.now()).await.unwrap();
+    // A receiver that forgot what it had taken, so that more than it lacks is to be progress.
+    lab.append(epoch, &[nth("b", 11, lab.now())]).await;
+    let forgot = |_: &ledger::Claim| Settlement::Rewind { expected: Sequence::new(9), error: "409".into() };
+    settle(lab, &billing(), forgot).await;
     // One lane is parked, and others are held while the backup is taken.
     let refused =
         |_: &ledger::Claim| Settlement::Park { through: Sequence::new(9), reason: "again".into(), error: "422".into() };

@@ -90,6 +90,8 @@ pub struct Ledger {
     pub clock: Arc<dyn Clock>,
     pub waits: Arc<Waits>,
     pub metrics: DeliveryMetrics,
+    /// What each event says of itself.
+    pub message: String,
     epoch: Epoch,
     commits: watch::Sender<u64>,
 }
@@ -107,8 +109,13 @@ impl Ledger {
 
     /// In a file.
     pub async fn at(path: &Path) -> Self {
+        Self::at_with_clock(path, Arc::new(SystemClock::default())).await
+    }
+
+    /// In a file, with a clock that is not the machine's.
+    pub async fn at_with_clock(path: &Path, clock: Arc<dyn Clock>) -> Self {
         let store = ledger::open(&format!("sqlite:{}", path.display()), TABLES).unwrap();
-        Self::over(store, Arc::new(SystemClock::default())).await
+        Self::over(store, clock).await
     }
 
     async fn over(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
@@ -119,7 +126,8 @@ impl Ledger {
         let epoch = store.take_over(SHARD, "test").await.unwrap();
         store.open_destination(&destination(), clock.now()).await.unwrap();
         let metrics = DeliveryMetrics::new().unwrap();
-        Self { store, clock, waits: Arc::default(), metrics, epoch, commits: watch::channel(0).0 }
+        let message = "A test did this.".to_owned();
+        Self { store, clock, waits: Arc::default(), metrics, message, epoch, commits: watch::channel(0).0 }
     }
 
     /// Appends `count` transitions of each of `names` and signals each commit.
@@ -154,7 +162,7 @@ impl Ledger {
             after: head.map(|head| head.sequence),
             to: State::of(if on { "On" } else { "Off" }),
             reason: "Test".into(),
-            message: "A test did this.".into(),
+            message: self.message.clone(),
             generation: 1,
             effective: Effective::observed(now, now),
             billable: Billable { replicas: u32::from(on), ..Billable::ZERO },
@@ -270,7 +278,8 @@ pub fn webhook_in_batches(address: SocketAddr, clock: &Arc<dyn Clock>) -> Arc<dy
     webhook_with(TIMEOUT, true, address, clock)
 }
 
-fn webhook_with(timeout: Duration, batch: bool, address: SocketAddr, clock: &Arc<dyn Clock>) -> Arc<dyn Sink> {
+/// A sink that sends to `address`, waits so long, and sends arrays or not.
+pub fn webhook_with(timeout: Duration, batch: bool, address: SocketAddr, clock: &Arc<dyn Clock>) -> Arc<dyn Sink> {
     let config = SinkConfig {
         sink_type: "webhook".into(),
         settings: serde_json::json!({

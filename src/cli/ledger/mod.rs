@@ -9,15 +9,9 @@ mod take;
 
 use super::Failure;
 
-/// Keep the ledger safe: back it up, verify and restore a backup, recover what was lost, move it.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
+/// What can be asked for.
 #[derive(Debug, clap::Subcommand)]
-enum Command {
+pub enum Command {
     /// Write the whole ledger to a file, while it is in use.
     Backup(backup::BackupArgs),
     /// Read a backup completely, and check every invariant of the ledger in it.
@@ -31,8 +25,8 @@ enum Command {
 }
 
 /// Does what was asked.
-pub async fn run(args: Args) -> Result<(), Failure> {
-    match args.command {
+pub async fn run(command: Command) -> Result<(), Failure> {
+    match command {
         Command::Backup(args) => backup::backup(args).await,
         Command::Verify(args) => backup::verify(args).await,
         Command::Restore(args) => backup::restore(args).await,
