@@ -3,7 +3,6 @@
 
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "all of it is a test")]
-#![allow(missing_docs, reason = "names say it")]
 
 mod append;
 mod calm;
