@@ -15,6 +15,10 @@ test:
 e2e:
 	@hack/e2e
 
+## make mutations       makes deliberate mistakes in the code, and sees whether the tests notice; ONLY="drop-the-fence" for some
+mutations:
+	@hack/mutations $(ONLY)
+
 ## make bench-ledger    how fast the ledger and the relay are beside bare SQL; BENCH="append lone" for parts of it
 bench-ledger:
 	@cargo bench --quiet --bench ledger -- $(BENCH)
@@ -47,4 +51,4 @@ clean-clusters:
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
-.PHONY: demo test e2e bench-ledger build lint crds schemas vectors clean-clusters help
+.PHONY: demo test e2e mutations bench-ledger build lint crds schemas vectors clean-clusters help
