@@ -9,6 +9,7 @@ mod describe;
 mod failure;
 mod history;
 mod ledger;
+mod mandate;
 mod mover;
 mod outbox;
 mod reading;
@@ -69,6 +70,19 @@ pub enum Command {
     Ledger(ledger::Args),
     /// Show what billing was sent, what waits and what is parked, and mend it.
     Outbox(outbox::Args),
+    /// Let the ledger record on, and change nothing in the cluster: for one resource, or everything.
+    ///
+    /// What is said of a Tenant holds for all that is in its namespaces. The condition Paused shows it, and deliveries go on.
+    Pause(mandate::Args),
+    /// Take a pause back.
+    Resume(mandate::Args),
+    /// Let a resource be, or everything: its stream ends, Trueup's finalizer goes, and what runs runs on.
+    ///
+    /// Meant for leaving Trueup, and for handing a resource to somebody else. What is said of a Tenant holds for all that is
+    /// in its namespaces. With --all, BillingSinks are let be too, once they were sent everything.
+    Detach(mandate::AskingArgs),
+    /// Take in again what was detached.
+    Attach(mandate::Args),
     /// Watch the cluster, the ledger and billing side by side.
     Watch(watch::Args),
 }
@@ -100,6 +114,10 @@ impl Cli {
             Command::Audit(args) => audit::run(args).await?,
             Command::Ledger(args) => ledger::run(args).await?,
             Command::Outbox(args) => outbox::run(args).await?,
+            Command::Pause(args) => mandate::pause(args).await?,
+            Command::Resume(args) => mandate::resume(args).await?,
+            Command::Detach(args) => mandate::detach(args).await?,
+            Command::Attach(args) => mandate::attach(args).await?,
             Command::Watch(args) => watch::run(args, stop).await?,
         }
         Ok(ExitCode::SUCCESS)

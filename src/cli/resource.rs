@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Failure, describe, reading};
 use crate::{
+    cluster::{CustomKind, OwnerKey},
     domain::{Kind, Uid},
     ledger::{Head, RowQuery, Store},
 };
@@ -90,6 +91,11 @@ impl Resource {
     /// `AppDeployment acme-prod/web`.
     pub fn in_words(&self) -> String {
         describe::resource(self.kind, self.namespace.as_deref(), &self.name)
+    }
+
+    /// The object of that name in the cluster.
+    pub fn key(&self) -> OwnerKey {
+        OwnerKey { kind: CustomKind::of(self.kind), namespace: self.namespace.clone(), name: self.name.clone() }
     }
 
     /// As it is typed: `appdeployment acme-prod/web`.

@@ -13,6 +13,7 @@ use crate::{
     ledger::{LaneState, Want},
     lifecycle::{
         Finalizer,
+        mandate::Mandate,
         sink::{self, DeliveryView, Observed, Owed},
     },
     outbox::Destination,
@@ -29,15 +30,18 @@ pub(super) async fn look(context: Arc<Context>, object: Arc<DynamicObject>) -> R
     let id = DestinationId::new(spec.destination_id.as_str());
     let configured = configure(&context, &object, &spec, &id).await?;
     let opening = sink_config::opening(&spec, context.all_tenants().into_iter(), context.clock.now());
+    let leaving = context.leaves_everything();
     let seen = Observed {
         trouble: configured.as_ref().err().or(opening.as_ref().err()).cloned(),
         rival: rival(&context, &object, &spec),
         owed: owed(&context, &id).await?,
+        leaving,
+        open_streams: leaving && !context.ledger.heads(None, true, 1).await?.is_empty(),
         delivery: delivery(&context, &id).await?,
     };
     let shown: Vec<Condition> = serde_json::from_value(object.data["status"]["conditions"].clone()).unwrap_or_default();
     let uid = Uid::new(object.uid().unwrap_or_default());
-    let plan = sink::decide(&facts(&object, &spec, &shown, &uid, false), &seen, context.clock.now());
+    let plan = sink::decide(&facts(&object, &spec, &shown, &uid, Mandate::Act), &seen, context.clock.now());
 
     if plan.finalizer == Finalizer::Add {
         context.cluster.add_finalizer(&key, &object).await?;

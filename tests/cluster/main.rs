@@ -14,6 +14,7 @@ mod crash;
 mod hold;
 mod input;
 mod leadership;
+mod leaving;
 mod recover;
 mod settled;
 mod support;
