@@ -123,7 +123,12 @@ impl Resource {
         self.kind == subject.kind
             && self.namespace == subject.namespace
             && self.name == subject.name
-            && self.uid.as_ref().is_none_or(|uid| *uid == subject.uid)
+            && self.may_be(&subject.uid)
+    }
+
+    /// Whether the object with this UID may be meant.
+    pub fn may_be(&self, uid: &Uid) -> bool {
+        self.uid.as_ref().is_none_or(|meant| meant == uid)
     }
 
     /// The heads of its streams, oldest first; at least one.

@@ -12,13 +12,14 @@ use serde_json::{Value, json};
 use super::{CustomKind, OwnerKey};
 use crate::{
     api::{annotation, label},
+    domain::Uid,
     lifecycle::{FINALIZER, mandate::Said},
 };
 
-/// What is said of an object now; `None` if there is no such object.
-pub async fn said_of(client: &Client, key: &OwnerKey) -> Result<Option<Said>, kube::Error> {
+/// What is said of an object now, and its UID; `None` if there is no such object.
+pub async fn said_of(client: &Client, key: &OwnerKey) -> Result<Option<(Uid, Said)>, kube::Error> {
     let found = api(client, key).get_opt(&key.name).await?;
-    Ok(found.map(|object| Said::by_annotations(object.annotations())))
+    Ok(found.map(|object| (Uid::new(object.uid().unwrap_or_default()), Said::by_annotations(object.annotations()))))
 }
 
 /// Says it.

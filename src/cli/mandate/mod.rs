@@ -89,18 +89,17 @@ pub async fn attach(args: Args) -> Result<(), Failure> {
 async fn run(wish: Wish, args: Args, yes: bool) -> Result<(), Failure> {
     let How { reason, who, wait, kubeconfig, trueup_namespace } = args.how;
     // What is taken back has nothing to be kept with.
-    let by = match wish.mandate() {
-        Mandate::Act => None,
-        _ => {
-            let who = who::who(who)?;
-            Some(reason.map_or_else(|| who.clone(), |reason| format!("{who}: {reason}")))
-        }
+    let by = if wish.mandate() == Mandate::Act {
+        None
+    } else {
+        let who = who::who(who)?;
+        Some(reason.map_or_else(|| who.clone(), |reason| format!("{who}: {reason}")))
     };
     let client = connect(kubeconfig.as_deref()).await?;
     let everything =
         cluster::said_of_installation(&client, &trueup_namespace).await.map_err(|error| stopped(&error))?;
     let scope = match args.resource.named() {
-        Some(named) => Scope::one(&client, named.resolve()?.key()).await?,
+        Some(named) => Scope::one(&client, &named.resolve()?).await?,
         None if args.all => Scope::Everything,
         None => return Err(Failure::usage(&"which resource? Name it (KIND NAME), or say --all for everything")),
     };

@@ -6,7 +6,7 @@ use kube::Client;
 
 use super::unanswered;
 use crate::{
-    cli::{Failure, describe},
+    cli::{Failure, describe, resource::Resource},
     cluster::{self, CustomKind, Listed, OwnerKey},
     domain::Kind,
     lifecycle::mandate::Said,
@@ -29,12 +29,13 @@ pub enum Scope {
 
 impl Scope {
     /// One object, which must be there.
-    pub async fn one(client: &Client, key: OwnerKey) -> Result<Self, Failure> {
-        let name = in_words(&key);
+    pub async fn one(client: &Client, resource: &Resource) -> Result<Self, Failure> {
+        let (key, name) = (resource.key(), resource.in_words());
         let found =
             cluster::said_of(client, &key).await.map_err(|error| unanswered(&format!("reading {name}"), &error))?;
-        let said = found.ok_or_else(|| {
-            Failure::usage(&format!("the cluster has no {name}; is the name right, and its namespace?"))
+        let found = found.filter(|(uid, _)| resource.may_be(uid));
+        let (_, said) = found.ok_or_else(|| {
+            Failure::usage(&format!("the cluster has no such {name}; is the name right, and its namespace?"))
         })?;
         let namespaces = match key.kind {
             CustomKind::Tenant => cluster::namespaces_of(client, &key.name)

@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn what_has_not_followed_is_named_and_what_to_do_about_it() {
         let left: Vec<String> = (0..7).map(|number| format!("Tenant t{number}")).collect();
-        let said = late(&left, Duration::from_secs(60));
+        let said = late(&left, Duration::from_mins(1));
         assert!(said.contains("Tenant t4, and 2 more; does a controller lead?"), "{said}");
         let sink = undelivered(&Held { name: "billing".into(), undelivered: 3, parked: 1 });
         assert!(sink.starts_with("BillingSink billing (3 events wait and 1 resources are parked"), "{sink}");
