@@ -20,7 +20,7 @@ mod read;
 mod read_past;
 mod retention;
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::LazyLock, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{
@@ -46,7 +46,12 @@ use crate::domain::{DestinationId, Epoch, Position, Selector, Sequence, Shard, T
 type Pool = SqlitePool;
 type Connection = SqliteConnection;
 
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    let mut migrations = sqlx::migrate!("migrations/sqlite");
+    // The program before this one runs on the tables of the next, so that an upgrade can be taken back.
+    migrations.set_ignore_missing(true);
+    migrations
+});
 
 /// Takes the write lock at once. A transaction that begins by reading can find, on its first write, that it may not.
 const BEGIN: &str = "BEGIN IMMEDIATE";
