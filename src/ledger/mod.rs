@@ -28,7 +28,7 @@ mod waits;
 
 pub use appender::{Appender, AppenderError, AppenderLimits, AppenderStats, StatsView};
 pub use audit::{Report, audit};
-pub use backup::{BackupError, Contents, LEFT_OUT, backup, restore, verify};
+pub use backup::{BackupError, Contents, LEFT_OUT, backup, is_in_use, restore, verify};
 pub use lanes::AMBIGUOUS;
 pub use memory::MemoryStore;
 pub use open::{open, open_existing};
