@@ -6,6 +6,7 @@ mod confirm;
 mod controller;
 mod crds;
 mod describe;
+mod doctor;
 mod failure;
 mod history;
 mod ledger;
@@ -66,6 +67,12 @@ pub enum Command {
     State(state::Args),
     /// Check that every invariant holds.
     Audit(audit::Args),
+    /// Check an installation, and say what is wrong with it and what to do.
+    ///
+    /// One line for each thing that was looked at: definitions, rights, clocks, the leader, the database, the sinks. Nothing
+    /// is changed. Exit code 1 if something is broken, 3 if something cannot be reached. Run it in the controller's pod to see
+    /// what the controller sees.
+    Doctor(doctor::Args),
     /// Keep the ledger safe: back it up, verify and restore a backup, recover what was lost, move it.
     Ledger(ledger::Args),
     /// Show what billing was sent, what waits and what is parked, and mend it.
@@ -112,6 +119,7 @@ impl Cli {
             Command::History(args) => history::run(args).await?,
             Command::State(args) => state::run(args).await?,
             Command::Audit(args) => audit::run(args).await?,
+            Command::Doctor(args) => doctor::run(args).await?,
             Command::Ledger(args) => ledger::run(args).await?,
             Command::Outbox(args) => outbox::run(args).await?,
             Command::Pause(args) => mandate::pause(args).await?,

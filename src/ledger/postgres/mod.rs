@@ -58,6 +58,11 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
     migrations
 });
 
+/// The newest migration that this program brings.
+pub(super) fn newest_migration() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
+}
+
 /// Every session of ours begins its name with this; a takeover ends no other.
 const APPLICATION: &str = "trueup";
 

@@ -53,6 +53,11 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
     migrations
 });
 
+/// The newest migration that this program brings.
+pub(super) fn newest_migration() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
+}
+
 /// Takes the write lock at once. A transaction that begins by reading can find, on its first write, that it may not.
 const BEGIN: &str = "BEGIN IMMEDIATE";
 
