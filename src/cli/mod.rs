@@ -2,6 +2,8 @@
 
 mod ask_receiver;
 mod audit;
+mod command;
+mod completions;
 mod confirm;
 mod controller;
 mod crds;
@@ -10,11 +12,13 @@ mod doctor;
 mod failure;
 mod history;
 mod ledger;
+mod man;
 mod mandate;
 mod mover;
 mod outbox;
 mod reading;
 pub mod receiver;
+mod reference;
 mod resource;
 mod schemas;
 mod state;
@@ -24,6 +28,7 @@ mod watch;
 mod when;
 mod who;
 
+pub use command::parse;
 pub use failure::Failure;
 
 use std::process::ExitCode;
@@ -92,6 +97,13 @@ pub enum Command {
     Attach(mandate::Args),
     /// Watch the cluster, the ledger and billing side by side.
     Watch(watch::Args),
+    /// Print what a shell needs to complete commands and options.
+    Completions(completions::Args),
+    /// Print the page for man, or write one for each command.
+    Man(man::Args),
+    /// Print the reference of all commands in Markdown, as the docs show it.
+    #[command(hide = true)]
+    Reference,
 }
 
 impl Command {
@@ -126,6 +138,9 @@ impl Cli {
             Command::Resume(args) => mandate::resume(args).await?,
             Command::Detach(args) => mandate::detach(args).await?,
             Command::Attach(args) => mandate::attach(args).await?,
+            Command::Completions(args) => completions::run(&args),
+            Command::Man(args) => man::run(&args)?,
+            Command::Reference => reference::run(),
             Command::Watch(args) => watch::run(args, stop).await?,
         }
         Ok(ExitCode::SUCCESS)

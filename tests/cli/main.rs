@@ -11,4 +11,5 @@ mod past;
 #[path = "../support/postgres.rs"]
 #[allow(dead_code, reason = "the ledger's tests use the rest")]
 mod postgres;
+mod reference;
 mod rig;
