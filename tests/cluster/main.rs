@@ -12,6 +12,8 @@ mod commandline;
 mod conditions;
 mod crash;
 mod doctor;
+mod failover;
+mod footprint;
 mod hold;
 mod input;
 mod leadership;
