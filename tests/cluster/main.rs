@@ -18,6 +18,7 @@ mod hold;
 mod input;
 mod leadership;
 mod leaving;
+mod moving;
 mod recover;
 mod settled;
 mod support;
