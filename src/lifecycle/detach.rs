@@ -20,12 +20,13 @@ pub struct Leaving {
     pub finalizer: Finalizer,
 }
 
-/// Whether an object with this mandate and this stream is let be.
+/// Whether an object with this mandate and this stream is let be. `belongs`: whether it is anybody's now.
 ///
-/// A Backup is something that was done once: one that was let be is not taken in again, which would do it again.
-pub fn is_let_be(mandate: Mandate, head: Option<&Head>) -> bool {
-    let done = |head: &Head| head.subject.kind == Kind::Backup && head.state == DETACHED;
-    mandate == Mandate::Leave || head.is_some_and(done)
+/// A Backup is something that was done once: one that was let be is not taken in again, which would do it again. Nor is
+/// what belongs to nobody: the word of a Tenant that was let be, and then deleted, outlives it.
+pub fn is_let_be(mandate: Mandate, head: Option<&Head>, belongs: bool) -> bool {
+    let stays = |head: &Head| head.state == DETACHED && (head.subject.kind == Kind::Backup || !belongs);
+    mandate == Mandate::Leave || head.is_some_and(stays)
 }
 
 /// Decides what becomes of an object that is let be. `by` is who said so, and why.
@@ -88,11 +89,14 @@ mod tests {
     }
 
     #[test]
-    fn a_backup_is_not_taken_in_again() {
+    fn a_backup_and_what_is_nobodys_are_not_taken_in_again() {
         let detached = |kind| Head { closed_at: Some(NOW), ..head(kind, "Detached") };
-        assert!(is_let_be(Mandate::Act, Some(&detached(Kind::Backup))));
-        assert!(!is_let_be(Mandate::Act, Some(&detached(Kind::Tenant))));
-        assert!(!is_let_be(Mandate::Record, Some(&head(Kind::Backup, "Completed"))));
-        assert!(is_let_be(Mandate::Leave, Some(&head(Kind::Backup, "Completed"))) && is_let_be(Mandate::Leave, None));
+        assert!(is_let_be(Mandate::Act, Some(&detached(Kind::Backup)), true));
+        assert!(!is_let_be(Mandate::Act, Some(&detached(Kind::AppDeployment)), true));
+        assert!(is_let_be(Mandate::Act, Some(&detached(Kind::AppDeployment)), false));
+        assert!(!is_let_be(Mandate::Act, Some(&head(Kind::AppDeployment, "Available")), false));
+        assert!(!is_let_be(Mandate::Record, Some(&head(Kind::Backup, "Completed")), true));
+        let completed = head(Kind::Backup, "Completed");
+        assert!(is_let_be(Mandate::Leave, Some(&completed), true) && is_let_be(Mandate::Leave, None, true));
     }
 }

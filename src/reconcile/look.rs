@@ -152,7 +152,7 @@ impl Look {
         }
         let said = context.said_of(&self.object);
         if let Some(kind) = M::STREAM
-            && detach::is_let_be(said.mandate, head.as_ref())
+            && detach::is_let_be(said.mandate, head.as_ref(), context.belongs(&self.object))
         {
             return self.leave(kind, head.as_ref(), said.by.as_deref()).await;
         }

@@ -47,6 +47,11 @@ impl Context {
         of(object).or_stricter(tenants).or_stricter(self.mandates.everything()).or_stricter(observe_only)
     }
 
+    /// Whether `object` is anybody's: a Tenant is its own, everything else its namespace's Tenant's.
+    pub(super) fn belongs(&self, object: &DynamicObject) -> bool {
+        object.namespace().is_none_or(|namespace| self.tenant_of(&namespace).is_some())
+    }
+
     /// Whether everything is to be let be.
     pub(super) fn leaves_everything(&self) -> bool {
         self.mandates.everything().mandate == Mandate::Leave

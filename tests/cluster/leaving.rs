@@ -82,6 +82,31 @@ async fn what_is_detached_runs_on_unwatched_and_is_taken_in_again_when_somebody_
         "what ran is taken in, not made anew"
     );
     reckon(&visit, None).await;
+
+    // A tenant goes with all that is its, and its word outlives it.
+    let told = said(&place, "detach tenant acme --yes --as ann@desk");
+    assert!(told.starts_with("detached: Tenant acme, with 1 Tenant and 2 AppDeployments"), "{told}");
+    visit.delete("Tenant", None, "acme").await;
+    visit.gone_in("Tenant", None, "acme", Duration::from_secs(10)).await;
+    throughout(Duration::from_secs(3), "nothing is taken in", || async {
+        let (app, head) = (visit.get("AppDeployment", INSIDE, "shop").await, visit.story(&stream).await);
+        let let_be = app.finalizers().is_empty() && head.last().to.as_str() == "Detached";
+        if let_be { Ok(()) } else { Err(format!("{:?} {:?}", app.finalizers(), head.steps())) }
+    })
+    .await;
+    audited(&visit);
+
+    // One that is made anew under its name takes everything in.
+    visit.create(&tenant("acme", &json!({}))).await;
+    visit.state("Tenant", None, "acme", "Active").await;
+    visit.state("AppDeployment", INSIDE, "shop", "Available").await;
+    visit.state("AppDeployment", INSIDE, "mail", "Available").await;
+    assert_eq!(
+        visit.get("Deployment", INSIDE, "shop").await.uid(),
+        deployment.uid(),
+        "what ran is taken in, not made anew"
+    );
+    reckon(&visit, None).await;
     audited(&visit);
 }
 

@@ -82,9 +82,11 @@ async fn look(client: &Client, wish: Wish, scope: &Scope) -> Result<(Followed, V
 }
 
 fn undelivered(sink: &Held) -> String {
-    let Held { name, undelivered, parked } = sink;
+    let count = |number: i64, what| describe::count(u64::try_from(number).unwrap_or(0), what);
+    let (events, resources) = (count(sink.undelivered, "waiting event"), count(sink.parked, "parked resource"));
+    let name = &sink.name;
     format!(
-        "BillingSink {name} ({undelivered} events wait and {parked} resources are parked; see `trueup outbox status`, or \
+        "BillingSink {name} ({events} and {resources}; see `trueup outbox status`, or \
          delete the sink with spec.abandonUndelivered to forget them)"
     )
 }
@@ -121,6 +123,6 @@ mod tests {
         let said = late(&left, Duration::from_mins(1));
         assert!(said.contains("Tenant t4, and 2 more; does a controller lead?"), "{said}");
         let sink = undelivered(&Held { name: "billing".into(), undelivered: 3, parked: 1 });
-        assert!(sink.starts_with("BillingSink billing (3 events wait and 1 resources are parked"), "{sink}");
+        assert!(sink.starts_with("BillingSink billing (3 waiting events and 1 parked resource; see"), "{sink}");
     }
 }
