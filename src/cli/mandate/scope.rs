@@ -50,13 +50,18 @@ impl Scope {
         matches!(self, Self::Everything)
     }
 
+    /// Whether `listed` is the one that is named.
+    pub fn names(&self, listed: &Listed) -> bool {
+        let Self::One { key, .. } = self else { return false };
+        let shown = &listed.shown;
+        key.kind == CustomKind::of(shown.kind) && key.namespace == shown.namespace && key.name == shown.name
+    }
+
     /// Whether `listed` is meant.
     pub fn has(&self, listed: &Listed) -> bool {
-        let Self::One { key, namespaces, .. } = self else { return true };
-        let shown = &listed.shown;
-        let itself =
-            key.kind == CustomKind::of(shown.kind) && key.namespace == shown.namespace && key.name == shown.name;
-        itself || shown.namespace.as_ref().is_some_and(|namespace| namespaces.contains(namespace))
+        let Self::One { namespaces, .. } = self else { return true };
+        let namespace = &listed.shown.namespace;
+        self.names(listed) || namespace.as_ref().is_some_and(|namespace| namespaces.contains(namespace))
     }
 
     pub fn in_words(&self) -> String {

@@ -16,20 +16,18 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// How many of those are named that have not followed.
 const NAMED: usize = 5;
 
-/// What has followed.
+/// What has followed, besides the resource that was named.
 pub struct Followed {
     kinds: BTreeMap<Kind, u64>,
 }
 
 impl Followed {
-    /// `the whole installation, with 1 Tenant and 2 AppDeployments`.
+    /// `Tenant acme, with 2 AppDeployments and 1 Backup`.
     pub fn in_words(&self, name: &str) -> String {
         let counts: Vec<String> =
             self.kinds.iter().map(|(kind, count)| describe::count(*count, kind.as_str())).collect();
         match counts.split_last() {
             None => name.to_owned(),
-            // Itself.
-            Some((_, [])) if self.kinds.values().sum::<u64>() == 1 => name.to_owned(),
             Some((last, [])) => format!("{name}, with {last}"),
             Some((last, others)) => format!("{name}, with {} and {last}", others.join(", ")),
         }
@@ -67,6 +65,9 @@ async fn look(client: &Client, wish: Wish, scope: &Scope) -> Result<(Followed, V
     for object in listed.iter().filter(|it| scope.has(it) && wish.concerns(it, scope.is_everything())) {
         let shown = &object.shown;
         if wish.is_done(object) {
+            if scope.names(object) {
+                continue;
+            }
             *kinds.entry(shown.kind).or_insert(0) += 1;
         } else {
             let name = describe::resource(shown.kind, shown.namespace.as_deref(), &shown.name);
@@ -110,11 +111,9 @@ mod tests {
     fn what_has_followed_is_counted_by_kind() {
         let of = |kinds: &[(Kind, u64)]| Followed { kinds: kinds.iter().copied().collect() }.in_words("Tenant acme");
         assert_eq!(of(&[]), "Tenant acme");
-        assert_eq!(of(&[(Kind::Tenant, 1)]), "Tenant acme");
-        assert_eq!(
-            of(&[(Kind::Tenant, 1), (Kind::AppDeployment, 2)]),
-            "Tenant acme, with 1 Tenant and 2 AppDeployments"
-        );
+        assert_eq!(of(&[(Kind::AppDeployment, 1)]), "Tenant acme, with 1 AppDeployment");
+        let all = [(Kind::AppDeployment, 2), (Kind::Backup, 1)];
+        assert_eq!(of(&all), "Tenant acme, with 2 AppDeployments and 1 Backup");
     }
 
     #[test]

@@ -98,8 +98,8 @@ impl Wish {
             }
             (Self::Pause, false) => Some("What happens to it is recorded and told on. `trueup resume` ends that."),
             (Self::Detach, true) => Some(
-                "Billing was sent everything. Trueup may be removed now (`helm uninstall`), or take everything in again (`trueup \
-                 attach --all`).",
+                "No BillingSink is owed anything, and Trueup may be removed now (`helm uninstall`). `trueup attach --all` takes \
+                 everything in again.",
             ),
             (Self::Detach, false) => Some("It may be deleted like any object. `trueup attach` takes it in again."),
             (Self::Resume | Self::Attach, _) => None,
