@@ -4,6 +4,7 @@ WORKDIR /source
 COPY Cargo.toml Cargo.lock rust-toolchain.toml ./
 COPY src src
 COPY migrations migrations
+COPY charts/trueup/files charts/trueup/files
 RUN cargo build --release --locked --bin trueup
 
 FROM debian:bookworm-slim

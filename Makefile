@@ -39,6 +39,10 @@ crds:
 schemas:
 	@cargo run --quiet --bin trueup -- schemas --write schemas
 
+## make reference       write docs/reference/cli.md anew from the command line
+reference:
+	@cargo run --quiet --bin trueup -- reference > docs/reference/cli.md
+
 ## make vectors         write tests/vectors/ anew from what makes them
 vectors:
 	@TRUEUP_WRITE_VECTORS=1 cargo test --quiet --test schemas the_vectors_in_the_repository
@@ -51,4 +55,4 @@ clean-clusters:
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
-.PHONY: demo test e2e mutations bench-ledger build lint crds schemas vectors clean-clusters help
+.PHONY: demo test e2e mutations bench-ledger build lint crds schemas reference vectors clean-clusters help

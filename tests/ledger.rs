@@ -47,6 +47,8 @@ mod restore;
 mod retention;
 #[path = "ledger/tamper.rs"]
 mod tamper;
+#[path = "ledger/upgrades.rs"]
+mod upgrades;
 #[path = "ledger/waiting.rs"]
 mod waiting;
 

@@ -223,6 +223,7 @@ impl Candidate {
             namespace: self.args.namespace.clone(),
             mover_image: self.args.mover_image.clone(),
             observe_only: self.args.observe_only,
+            mandates: reconcile::Mandates::default(),
             written: reconcile::Written::default(),
             looked: reconcile::Looked::default(),
             retries: reconcile::Retries::default(),

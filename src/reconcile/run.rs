@@ -18,8 +18,8 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{
-    Context, ReconcileError, amendments, appdeployment::Apps, backup::Backups, behind, look, repository::Repositories,
-    sink, sweep, tenant::Tenants,
+    Context, ReconcileError, amendments, appdeployment::Apps, backup::Backups, behind, look, mandates,
+    repository::Repositories, sink, sweep, tenant::Tenants,
 };
 use crate::cluster::{CustomKind, OwnerKey};
 
@@ -30,10 +30,12 @@ const DEBOUNCE: Duration = Duration::from_millis(5);
 
 /// Reconciles until the future is dropped.
 pub async fn run(context: Arc<Context>) {
+    mandates::learn_first(&context).await;
     behind::compare_first(&context).await;
     let mut requests = context.caches.listen();
     let mut tasks = JoinSet::new();
     tasks.spawn(behind::compare_again(context.clone()));
+    tasks.spawn(mandates::follow(context.clone()));
     tasks.spawn(sweep::run(context.clone()));
     tasks.spawn(amendments::run(context.clone()));
     let queues: Vec<(CustomKind, UnboundedSender<OwnerKey>)> =

@@ -27,7 +27,7 @@ mod whose;
 mod write;
 mod write_one;
 
-use std::{str::FromStr, time::Duration};
+use std::{str::FromStr, sync::LazyLock, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{
@@ -56,7 +56,17 @@ use crate::domain::{DestinationId, Epoch, Position, Selector, Sequence, Shard, T
 type Pool = PgPool;
 type Connection = PgConnection;
 
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    let mut migrations = sqlx::migrate!("migrations/postgres");
+    // The program before this one runs on the tables of the next, so that an upgrade can be taken back.
+    migrations.set_ignore_missing(true);
+    migrations
+});
+
+/// The newest migration that this program brings.
+pub(super) fn newest_migration() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
+}
 
 /// Every session of ours begins its name with this; a takeover ends no other.
 const APPLICATION: &str = "trueup";

@@ -23,7 +23,7 @@ mod retention;
 #[path = "../whose.rs"]
 mod whose;
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::LazyLock, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{
@@ -50,7 +50,17 @@ use crate::domain::{DestinationId, Epoch, Position, Selector, Sequence, Shard, T
 type Pool = SqlitePool;
 type Connection = SqliteConnection;
 
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    let mut migrations = sqlx::migrate!("migrations/sqlite");
+    // The program before this one runs on the tables of the next, so that an upgrade can be taken back.
+    migrations.set_ignore_missing(true);
+    migrations
+});
+
+/// The newest migration that this program brings.
+pub(super) fn newest_migration() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
+}
 
 /// Takes the write lock at once. A transaction that begins by reading can find, on its first write, that it may not.
 const BEGIN: &str = "BEGIN IMMEDIATE";
