@@ -35,6 +35,10 @@ crds:
 schemas:
 	@cargo run --quiet --bin trueup -- schemas --write schemas
 
+## make reference       write what the program prints of itself into docs/reference/ anew
+reference:
+	@cargo run --quiet --bin trueup -- metrics > docs/reference/metrics.md
+
 ## make vectors         write tests/vectors/ anew from what makes them
 vectors:
 	@TRUEUP_WRITE_VECTORS=1 cargo test --quiet --test schemas the_vectors_in_the_repository
@@ -47,4 +51,4 @@ clean-clusters:
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
-.PHONY: demo test e2e bench-ledger build lint crds schemas vectors clean-clusters help
+.PHONY: demo test e2e bench-ledger build lint crds schemas reference vectors clean-clusters help
