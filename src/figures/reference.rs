@@ -9,7 +9,7 @@ const OPENING: &str = "# Metrics
 <!-- Printed by `trueup metrics`; a test compares it. -->
 
 Every replica serves them at `/metrics`, port 8080. Some are the leader's alone: a standby shows them without series or at zero, so
-take `max` over the replicas, as the [alerts](alerts.md) do. Counters begin at zero with the process. The tables below are printed by
+take `max` over the replicas, as the [alerts](../runbooks/README.md) do. Counters begin at zero with the process. The tables below are printed by
 the program itself: `trueup metrics`.
 ";
 

@@ -1,12 +1,9 @@
-//! What Prometheus is shown, and what people are told of it.
-
-#![allow(clippy::unwrap_used, reason = "tests")]
+//! What Prometheus is shown.
 
 use std::{
     collections::BTreeMap,
     fs,
     io::Write as _,
-    path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Arc,
     time::Duration,
@@ -20,18 +17,9 @@ use trueup::{
     telemetry::{Arrears, BackupSurvey, Metrics, Owed, Survey},
 };
 
+use crate::{promtool, root};
+
 const NOW: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Prometheus' own judge of metrics, rules and queries, built once per user.
-fn promtool() -> PathBuf {
-    let built = Command::new(root().join("hack/prometheus/build")).output().unwrap();
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    Path::new(String::from_utf8(built.stdout).unwrap().trim()).join("promtool")
-}
 
 /// Everything that a controller can show, shown by something that never runs.
 fn exposition() -> (Metrics, String) {
