@@ -38,6 +38,7 @@ schemas:
 ## make reference       write what the program prints of itself into docs/reference/ anew
 reference:
 	@cargo run --quiet --bin trueup -- metrics > docs/reference/metrics.md
+	@cargo run --quiet --bin trueup -- crds --reference docs/reference/kinds
 
 ## make vectors         write tests/vectors/ anew from what makes them
 vectors:

@@ -62,7 +62,7 @@ async fn a_real_prometheus_finds_every_target_up_every_alert_loaded_and_data_for
         "trueup_ready_seconds_count{kind=\"AppDeployment\"}",
         "trueup_leader",
     ];
-    until(&address, "what is there is counted", &counted, |values| values.iter().all(|value| *value == 1.0)).await;
+    until(&address, "what is there is counted", &counted, |values| values == [1.0; 7]).await;
     let quiet = [
         "trueup_reconcile_queue_objects{kind=\"AppDeployment\"}",
         "trueup_outbox_undelivered_events{destination=\"billing\"}",
