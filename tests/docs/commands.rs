@@ -54,15 +54,14 @@ fn commands(line: &str) -> Vec<Vec<String>> {
                 }
                 started = false;
             }
-            // What follows is read by nobody, or is another command.
-            (None, '#') if !started => break,
-            (None, '|' | ';') | (None, '&') if !started => {
+            // What follows is read by nobody, goes to a file, or is another command.
+            (None, '#' | '<' | '>') if !started => break,
+            (None, '|' | ';' | '&') if !started => {
                 if characters.peek() == Some(&character) {
                     characters.next();
                 }
                 commands.push(vec![]);
             }
-            (None, '<' | '>') if !started => break,
             _ => (word, started) = (word + &character.to_string(), true),
         }
     }
