@@ -29,6 +29,16 @@ async fn until(address: &str, what: &str, series: &[&str], so: impl Fn(&[f64]) -
     .await;
 }
 
+/// Makes a backup, and lets its pod end as one does that stored all of it.
+async fn back_up(visit: &Visit, name: &str) {
+    visit.create(&backup("acme-prod", name, &held())).await;
+    let running = visit.state("Backup", Some("acme-prod"), name, "Running").await;
+    let pod = running_pod(visit, "acme-prod", running.data["status"]["job"].as_str().expect("its Job")).await;
+    let sealed = Ended::Sealed(manifest()).to_message();
+    end(visit, &pod, &[("dump", 0, ""), ("mover", 0, &sealed)]).await;
+    visit.state("Backup", Some("acme-prod"), name, "Completed").await;
+}
+
 #[tokio::test]
 async fn a_real_prometheus_finds_every_target_up_every_alert_loaded_and_data_for_every_panel() {
     let place = Arc::new(Place::new("figures", Database::Sqlite).await);
@@ -45,12 +55,7 @@ async fn a_real_prometheus_finds_every_target_up_every_alert_loaded_and_data_for
         visit.create(&manifest).await;
     }
     visit.create(&repository("acme-prod", "vault", &json!({}))).await;
-    visit.create(&backup("acme-prod", "copy", &held())).await;
-    let running = visit.state("Backup", inside, "copy", "Running").await;
-    let sealed = Ended::Sealed(manifest()).to_message();
-    let pod = running_pod(&visit, "acme-prod", running.data["status"]["job"].as_str().expect("its Job")).await;
-    end(&visit, &pod, &[("dump", 0, ""), ("mover", 0, &sealed)]).await;
-    visit.state("Backup", inside, "copy", "Completed").await;
+    back_up(&visit, "copy").await;
     visit.current("AppDeployment", inside, "web").await;
 
     let counted = [
@@ -75,8 +80,19 @@ async fn a_real_prometheus_finds_every_target_up_every_alert_loaded_and_data_for
     ];
     until(&address, "what was done is counted", &busy, |values| values.iter().all(|value| *value > 1.0)).await;
 
-    let live = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/hack/prometheus/live")).arg(&address).output();
-    let live = live.expect("running hack/prometheus/live");
+    // While something happens, so that there is something to see.
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/hack/prometheus/live");
+    let target = address.clone();
+    let live = tokio::task::spawn_blocking(move || Command::new(script).arg(target).output());
+    for number in 0.. {
+        if live.is_finished() {
+            break;
+        }
+        visit.respec("AppDeployment", inside, "web", &json!({ "replicas": 2 + number % 2 })).await;
+        back_up(&visit, &format!("copy-{number}")).await;
+        visit.current("AppDeployment", inside, "web").await;
+    }
+    let live = live.await.expect("it ended").expect("running hack/prometheus/live");
     let said = String::from_utf8_lossy(&live.stdout).into_owned() + &String::from_utf8_lossy(&live.stderr);
     assert!(live.status.success(), "{said}");
     println!("{said}");
@@ -94,7 +110,7 @@ async fn a_real_prometheus_finds_every_target_up_every_alert_loaded_and_data_for
         "trueup_tenant_lag_seconds{tenant=\"acme\"}",
     ];
     place.kill_receiver();
-    visit.respec("AppDeployment", inside, "web", &json!({ "replicas": 3 })).await;
+    visit.respec("AppDeployment", inside, "web", &json!({ "replicas": 5 })).await;
     until(&address, "billing is owed something", &owed, |values| values.iter().all(|value| *value >= 1.0)).await;
     place.start_receiver();
     until(&address, "billing was told", &owed, |values| values == [0.0, 0.0, 0.0]).await;

@@ -42,6 +42,16 @@ fn panels_ask_for_metrics_and_labels_that_there_are() {
 }
 
 #[test]
+fn the_page_of_the_dashboards_has_every_panel_and_what_it_asks() {
+    let page = fs::read_to_string(root().join("docs/reference/dashboards.md")).unwrap();
+    for (place, query, _) in queries() {
+        let title = place.split_once(", ").unwrap().1;
+        let row = format!("| {title} | `{}` |", query.replace('|', "\\|"));
+        assert!(page.contains(&row), "docs/reference/dashboards.md lacks {row}");
+    }
+}
+
+#[test]
 fn every_metric_is_on_some_dashboard() {
     let queries: String = queries().into_iter().map(|(_, query, _)| query + "\n").collect();
     for figure in trueup::figures::all() {
