@@ -27,9 +27,14 @@ build:
 lint:
 	@hack/test format scripts clippy
 
-## make crds            write crds/ anew from the types
+## make crds            write crds/, and their copies in the chart, anew from the types
 crds:
 	@cargo run --quiet --bin trueup -- crds --write crds
+	@cp crds/*.yaml charts/trueup-crds/files/
+
+## make chart           write values.yaml and its README's table anew from values.schema.json
+chart:
+	@TRUEUP_WRITE_CHART=1 cargo test --quiet --test chart values::
 
 ## make schemas         write schemas/ anew from the types
 schemas:
@@ -47,4 +52,4 @@ clean-clusters:
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
-.PHONY: demo test e2e bench-ledger build lint crds schemas vectors clean-clusters help
+.PHONY: demo test e2e bench-ledger build lint crds chart schemas vectors clean-clusters help

@@ -34,7 +34,7 @@ build_cluster_meanwhile() {
     tail -n 15 "$logs/build-nats.log"
     fail "building the NATS server" "see above" "hack/nats/build"
   }
-  nice hack/cluster/build control-plane >"$logs/build-cluster.log" 2>&1 &
+  nice hack/cluster/build control-plane helm >"$logs/build-cluster.log" 2>&1 &
   cluster_build=$!
 }
 
