@@ -64,6 +64,23 @@ fn the_rights_are_the_files_that_the_tests_bind() {
 }
 
 #[test]
+fn the_page_about_rights_has_each_of_them() {
+    let page = crate::helm::read("docs/rights.md");
+    for object in render(&json!({ "rbac": { "aggregate": false } })) {
+        for rule in object["rules"].as_array().into_iter().flatten() {
+            for resource in rule["resources"].as_array().unwrap() {
+                let resource = resource.as_str().unwrap();
+                let word = resource.split_once('/').map_or(resource, |(_, below)| below);
+                assert!(page.contains(word), "docs/rights.md says nothing of {resource}");
+            }
+            for name in rule["resourceNames"].as_array().into_iter().flatten() {
+                assert!(page.contains(name.as_str().unwrap()), "docs/rights.md says nothing of {name}");
+            }
+        }
+    }
+}
+
+#[test]
 fn no_right_is_given_by_a_star() {
     for object in render(&json!({})) {
         for rule in object["rules"].as_array().into_iter().flatten() {

@@ -15,6 +15,7 @@ mod hold;
 mod input;
 mod leadership;
 mod recover;
+mod rights;
 mod settled;
 mod support;
 mod sweep;
