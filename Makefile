@@ -11,7 +11,7 @@ demo:
 test:
 	@hack/test
 
-## make e2e             the demo on a real node, and whether it showed what it should
+## make e2e             all of it on a real node: the demo, and Trueup installed, upgraded and uninstalled by Helm
 e2e:
 	@hack/e2e
 
@@ -36,6 +36,10 @@ crds:
 chart:
 	@TRUEUP_WRITE_CHART=1 cargo test --quiet --test chart values::
 
+## make image           build the image from the Dockerfile, without a registry, and print its archive
+image:
+	@hack/image
+
 ## make schemas         write schemas/ anew from the types
 schemas:
 	@cargo run --quiet --bin trueup -- schemas --write schemas
@@ -52,4 +56,4 @@ clean-clusters:
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
-.PHONY: demo test e2e bench-ledger build lint crds chart schemas vectors clean-clusters help
+.PHONY: demo test e2e bench-ledger build image lint crds chart schemas vectors clean-clusters help
