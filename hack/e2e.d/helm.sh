@@ -42,7 +42,7 @@ on_defaults() { helm_quietly "$1" trueup "$root/charts/trueup" --namespace "$sys
 a_tenant() { kube apply --filename "$root/examples/tenant.yaml" && kube wait tenant/acme --for condition=Ready --timeout 60s; }
 
 # says WORD CMD...
-says() { "${@:2}" | grep --max-count 1 -- "$1"; }
+says() { "${@:2}" | grep -- "$1"; }
 
 # on_postgres: two pods, one of which leads.
 on_postgres() {
@@ -56,6 +56,7 @@ on_postgres() {
   step "helm installs the definitions" helm_quietly install trueup-crds "$root/charts/trueup-crds" --namespace "$system"
   step "helm installs Trueup, and its pods get ready" install_trueup --wait --timeout 120s
   step "helm test" helm_quietly test trueup --namespace "$system"
+  check_memory
   step "the examples are applied" apply_examples
   step "the tenant and its applications get ready" everything_is_ready
   step "billing hears of all of them" within 30 billed '["AppDeployment/preview/Available","AppDeployment/web/Available","Tenant/acme/Active"]'
@@ -88,6 +89,16 @@ on_postgres() {
   step "Trueup is installed again, on the ledger that it had" install_trueup --wait --timeout 120s
   step "a tenant that is deleted now goes, with its namespaces" deleted_for_good
   step "billing hears the last of it" within 30 billed '["AppDeployment/preview/Deleted","AppDeployment/web/Deleted","Tenant/acme/Deleted"]'
+}
+
+# check_memory: what a controller keeps that has nothing to do. A program that is not optimised keeps more, and is only told of.
+check_memory() {
+  local mebibytes limit=25
+  [[ $archive == */trueup-release-* ]] || limit=100
+  # shellcheck disable=SC2016 # that shell's variables are meant
+  mebibytes=$(kube --namespace "$system" exec deployment/trueup -- bash -c \
+    'while read -r what kibibytes _; do [[ $what != VmRSS: ]] || echo $((kibibytes / 1024)); done </proc/1/status')
+  check "an idle controller keeps $mebibytes MiB in memory" test "$mebibytes" -lt "$limit"
 }
 
 helm_quietly() { inside helm "$@"; }
