@@ -44,6 +44,11 @@ image:
 schemas:
 	@cargo run --quiet --bin trueup -- schemas --write schemas
 
+## make reference       write what the program prints of itself into docs/reference/ anew
+reference:
+	@cargo run --quiet --bin trueup -- metrics > docs/reference/metrics.md
+	@cargo run --quiet --bin trueup -- crds --reference docs/reference/kinds
+
 ## make vectors         write tests/vectors/ anew from what makes them
 vectors:
 	@TRUEUP_WRITE_VECTORS=1 cargo test --quiet --test schemas the_vectors_in_the_repository
@@ -56,4 +61,4 @@ clean-clusters:
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
-.PHONY: demo test e2e bench-ledger build image lint crds chart schemas vectors clean-clusters help
+.PHONY: demo test e2e bench-ledger build image lint crds chart schemas reference vectors clean-clusters help

@@ -32,6 +32,8 @@ pub mod annotation {
     pub const APPLIED: &str = "trueup.dev/applied";
     /// `disabled` stops every write to the cluster for this object but its status.
     pub const RECONCILE: &str = "trueup.dev/reconcile";
+    /// On a Backup: when somebody restored it elsewhere and saw that it is whole, and who.
+    pub const RESTORE_VERIFIED: &str = "trueup.dev/restore-verified";
     /// When the pods were last asked to restart.
     pub const RESTART_AT: &str = "trueup.dev/restart-at";
 }

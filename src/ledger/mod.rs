@@ -26,7 +26,7 @@ mod store;
 mod types;
 mod waits;
 
-pub use appender::{Appender, AppenderError, AppenderLimits, AppenderStats, StatsView};
+pub use appender::{Appender, AppenderError, AppenderLimits, AppenderStats, Appending, StatsView};
 pub use audit::{Report, audit};
 pub use backup::{BackupError, Contents, LEFT_OUT, backup, restore, verify};
 pub use lanes::AMBIGUOUS;

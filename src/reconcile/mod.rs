@@ -5,16 +5,20 @@
 
 pub mod amendments;
 mod appdeployment;
+mod arrears;
 mod backup;
 mod behind;
 mod context;
 mod look;
 mod looked;
+mod queue;
+mod readiness;
 mod repository;
 mod retries;
 mod run;
 mod sink;
 mod sink_config;
+mod survey;
 mod sweep;
 mod tenant;
 mod written;
@@ -23,6 +27,7 @@ pub use behind::{Applied, Behind};
 pub use context::Context;
 pub use look::ReconcileError;
 pub use looked::Looked;
+pub use readiness::Readiness;
 pub use retries::Retries;
 pub use run::run;
 pub use sweep::SweepOptions;

@@ -11,6 +11,8 @@ mod backups;
 mod commandline;
 mod conditions;
 mod crash;
+mod documents;
+mod figures;
 mod hold;
 mod input;
 mod leadership;

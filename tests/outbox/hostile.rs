@@ -13,8 +13,8 @@ use crate::{
     rig::{Ledger, TestReceiver, destination, limits, names, now, to, uid, until, webhook, webhook_within},
 };
 
-const IN_FLIGHT: &str = "trueup_outbox_lanes_in_flight";
-const BYTES: &str = "trueup_outbox_bytes_in_flight";
+const IN_FLIGHT: &str = "trueup_outbox_in_flight_lanes";
+const BYTES: &str = "trueup_outbox_in_flight_bytes";
 
 async fn status(relay: &Relay) -> RelayStatus {
     relay.status(&destination()).await.unwrap().unwrap()

@@ -23,6 +23,7 @@ use trueup::{
         Billable, Clock, Deadline, DestinationId, Effective, Epoch, Era, InstallationId, Kind, Labels, SeededRandom,
         Shard, State, StateRow, SystemClock, Table, Tables, TenantName, Timestamp, Uid,
     },
+    figures::Registry,
     ledger::{
         self, Appender, AppenderLimits, Draft, Installation, LaneView, MemoryStore, OutboxRow, Outcome, Row, RowQuery,
         Store, Subject, Waits,
@@ -90,6 +91,7 @@ pub struct Ledger {
     pub clock: Arc<dyn Clock>,
     pub waits: Arc<Waits>,
     pub metrics: DeliveryMetrics,
+    figures: Registry,
     epoch: Epoch,
     commits: watch::Sender<u64>,
 }
@@ -118,8 +120,9 @@ impl Ledger {
         store.installation(&installation).await.unwrap();
         let epoch = store.take_over(SHARD, "test").await.unwrap();
         store.open_destination(&destination(), clock.now()).await.unwrap();
-        let metrics = DeliveryMetrics::new().unwrap();
-        Self { store, clock, waits: Arc::default(), metrics, epoch, commits: watch::channel(0).0 }
+        let figures = Registry::new();
+        let metrics = DeliveryMetrics::new(&figures).unwrap();
+        Self { store, clock, waits: Arc::default(), metrics, figures, epoch, commits: watch::channel(0).0 }
     }
 
     /// Appends `count` transitions of each of `names` and signals each commit.
@@ -201,21 +204,11 @@ impl Ledger {
         assert!(report.is_clean(), "{:#?}", report.violations);
     }
 
-    /// What a gauge says of `destination`.
+    /// What a gauge says of `destination`; 0 where it says nothing.
     pub fn gauge(&self, name: &str, destination: &DestinationId) -> i64 {
-        let registry = prometheus::Registry::new();
-        self.metrics.register(&registry).unwrap();
-        let mut found = 0;
-        for family in registry.gather().iter().filter(|family| family.name() == name) {
-            for metric in family.get_metric() {
-                if metric.get_label().iter().any(|label| label.value() == destination.as_str()) {
-                    #[allow(clippy::cast_possible_truncation, reason = "these gauges count")]
-                    let value = metric.get_gauge().get_value() as i64;
-                    found += value;
-                }
-            }
-        }
-        found
+        let series = format!("{name}{{destination=\"{destination}\"}} ");
+        let text = self.figures.render().unwrap();
+        text.lines().find_map(|line| line.strip_prefix(&series)).map_or(0, |value| value.parse().unwrap())
     }
 
     /// All rows, by stream and in their order.

@@ -15,7 +15,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use self::commit::Committer;
-pub use self::stats::{AppenderStats, StatsView};
+pub use self::stats::{AppenderStats, Appending, StatsView};
 use super::{
     store::{Store, StoreError},
     types::{Draft, Outcome},

@@ -162,7 +162,8 @@ pub async fn install(access: &Access) {
     access.apply(&secret(SYSTEM, "billing", "keys", KEY)).await;
 }
 
-fn free_port() -> u16 {
+/// A port of loopback that nobody listens on.
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("its number").port()
 }
