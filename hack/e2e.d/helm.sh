@@ -61,6 +61,7 @@ on_postgres() {
   step "the tenant and its applications get ready" everything_is_ready
   step "billing hears of all of them" within 30 billed '["AppDeployment/preview/Available","AppDeployment/web/Available","Tenant/acme/Active"]'
   step "the mover of the image stores a backup" a_backup
+  check "Prometheus has every target up, every alert loaded, and data for every panel" prometheus_sees "$name" "$system" trueup
 
   start_load
   step "helm upgrades it under load, pod by pod" install_trueup --set log.filter=debug --set podAnnotations.upgraded=yes --wait --timeout 180s

@@ -106,6 +106,7 @@ fn settings_reach_the_program_under_the_names_that_it_reads() {
     let objects = render(&json!({
         "leaseSeconds": 5, "sweep": { "seconds": 90, "limit": 40 }, "keepTransitions": "400d", "observeOnly": true,
         "receiver": "http://billing.example:8090", "log": { "filter": "trueup=debug", "format": "text" },
+        "monitoring": { "tenants": 20 },
     }));
     let workload = one(&objects, "StatefulSet");
     for (name, value) in [
@@ -115,6 +116,7 @@ fn settings_reach_the_program_under_the_names_that_it_reads() {
         ("TRUEUP_KEEP_TRANSITIONS", "400d"),
         ("TRUEUP_OBSERVE_ONLY", "true"),
         ("TRUEUP_RECEIVER", "http://billing.example:8090"),
+        ("TRUEUP_METRICS_TENANTS", "20"),
         ("TRUEUP_LOG", "trueup=debug"),
         ("TRUEUP_LOG_FORMAT", "text"),
     ] {
