@@ -35,7 +35,7 @@ build_cluster_meanwhile() {
     fail "building the NATS server" "see above" "hack/nats/build"
   }
   # Prometheus first: it takes some minutes, Kubernetes more.
-  { nice hack/prometheus/build && nice hack/cluster/build control-plane; } >"$logs/build-cluster.log" 2>&1 &
+  { nice hack/prometheus/build && nice hack/cluster/build control-plane helm; } >"$logs/build-cluster.log" 2>&1 &
   cluster_build=$!
 }
 

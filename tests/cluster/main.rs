@@ -17,6 +17,7 @@ mod hold;
 mod input;
 mod leadership;
 mod recover;
+mod rights;
 mod settled;
 mod support;
 mod sweep;

@@ -7,6 +7,7 @@ mod manifests;
 mod place;
 mod process;
 mod reckoning;
+pub mod rights;
 mod visit;
 
 #[path = "../../support/postgres.rs"]
