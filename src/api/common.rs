@@ -35,6 +35,9 @@ pub mod annotation {
     pub const RECONCILE: &str = "trueup.dev/reconcile";
     /// Who said so, and why.
     pub const RECONCILE_BY: &str = "trueup.dev/reconcile-by";
+
+    /// On a Backup: when somebody restored it elsewhere and saw that it is whole, and who.
+    pub const RESTORE_VERIFIED: &str = "trueup.dev/restore-verified";
     /// When the pods were last asked to restart.
     pub const RESTART_AT: &str = "trueup.dev/restart-at";
 }

@@ -14,6 +14,7 @@ mod history;
 mod ledger;
 mod man;
 mod mandate;
+mod metrics;
 mod mover;
 mod outbox;
 mod reading;
@@ -62,6 +63,8 @@ pub enum Command {
     Crds(crds::Args),
     /// Print the JSON Schemas of what billing receives.
     Schemas(schemas::Args),
+    /// Print what the metrics are called, what they count and how they are labelled.
+    Metrics,
     /// Store a dump, or remove one. Runs within a backup's Job.
     Mover(mover::MoverArgs),
     /// Run the reference billing receiver.
@@ -126,6 +129,7 @@ impl Cli {
             Command::Controller(args) => controller::run(args, stop).await?,
             Command::Crds(args) => crds::run(&args)?,
             Command::Schemas(args) => schemas::run(&args)?,
+            Command::Metrics => metrics::run(),
             Command::Mover(args) => return Ok(mover::run(args).await),
             Command::Receiver(args) => {
                 receiver::run(args, stop).await.map_err(|error| Failure::new(&error, error.exit_code()))?;

@@ -119,10 +119,12 @@ impl Lease {
 
     /// Renews until the term is lost, and then ends.
     pub async fn keep(&mut self) {
-        let every = self.duration / 3;
+        let mut failed = false;
         loop {
-            tokio::time::sleep(every.min(self.term.remaining())).await;
-            match self.renew().await {
+            tokio::time::sleep(until_renewal(self.duration, self.term.remaining(), failed)).await;
+            let renewed = self.renew().await;
+            failed = renewed.is_err();
+            match renewed {
                 Ok(true) => {}
                 Ok(false) => break warn!("another process holds the Lease now"),
                 Err(error) => warn!(%error, "the Lease could not be renewed; trying again"),
@@ -264,7 +266,35 @@ impl Lease {
     }
 }
 
+/// How long to wait before a Lease of `duration` is renewed of which `remaining` is left: until a third of it is over. Whoever took
+/// long to begin its term renews at once, since close to a term's end nothing is written.
+fn until_renewal(duration: Duration, remaining: Duration, failed: bool) -> Duration {
+    let pause = if failed { duration / 6 } else { Duration::ZERO };
+    remaining.saturating_sub(duration - duration / 3).max(pause).min(remaining)
+}
+
 fn is_conflict(error: &LeaseError) -> bool {
     matches!(error, LeaseError::Api { source, .. }
         if matches!(&**source, kube::Error::Api(status) if status.is_conflict() || status.is_already_exists()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_is_renewed_when_a_third_of_it_is_over_whenever_that_was() {
+        let (second, lease) = (Duration::from_secs(1), Duration::from_secs(3));
+        assert_eq!(until_renewal(lease, lease, false), second, "just taken");
+        assert_eq!(until_renewal(lease, second * 2, false), Duration::ZERO, "the term took a second to begin");
+        assert_eq!(until_renewal(lease, second, false), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_renewal_that_failed_is_tried_again_after_a_pause_that_ends_with_the_term() {
+        let lease = Duration::from_secs(3);
+        assert_eq!(until_renewal(lease, Duration::from_secs(2), true), Duration::from_millis(500));
+        assert_eq!(until_renewal(lease, Duration::from_millis(200), true), Duration::from_millis(200));
+        assert_eq!(until_renewal(lease, Duration::ZERO, true), Duration::ZERO);
+    }
 }

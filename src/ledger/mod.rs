@@ -29,7 +29,7 @@ mod types;
 mod waits;
 
 pub use ahead::{Ahead, Ticket};
-pub use appender::{Appender, AppenderError, AppenderLimits, AppenderStats, StatsView};
+pub use appender::{Appender, AppenderError, AppenderLimits, AppenderStats, Appending, StatsView};
 pub use audit::{Report, audit};
 pub use backup::{BackupError, Contents, LEFT_OUT, backup, is_in_use, restore, verify};
 pub use checkup::{Checkup, Setting, checkup};

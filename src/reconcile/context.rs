@@ -8,6 +8,7 @@ use super::{
     behind::{Applied, Behind},
     looked::Looked,
     mandates::Mandates,
+    readiness::Readiness,
     retries::Retries,
     sweep::SweepOptions,
     written::Written,
@@ -50,6 +51,8 @@ pub struct Context {
     pub sweep: SweepOptions,
     /// Figures.
     pub metrics: Arc<Metrics>,
+    /// How many tenants are named in their labels; 0 names none.
+    pub tenants_named: usize,
     /// Trueup's own namespace, where sinks' secrets are.
     pub namespace: String,
     /// The image that backups' Jobs store with.
@@ -62,6 +65,8 @@ pub struct Context {
     pub written: Written,
     /// Which objects were looked at before.
     pub looked: Looked,
+    /// Which specs are on their way to Ready.
+    pub readiness: Readiness,
     /// Which objects failed, how often in a row.
     pub retries: Retries,
 }

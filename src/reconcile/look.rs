@@ -74,6 +74,9 @@ pub(super) async fn look<M: Managed>(
 ) -> Result<Action, ReconcileError> {
     let key = OwnerKey { kind: M::KIND, namespace: object.namespace(), name: object.name_any() };
     let object = context.written.newest(&key, &object);
+    let uid = Uid::new(object.uid().unwrap_or_default());
+    let generation = object.metadata.generation.unwrap_or(0);
+    context.readiness.begins(&uid, generation, &object.data["status"], context.clock.monotonic());
     let mut look = Look { context, key, object, learned: BTreeMap::new(), made: BTreeSet::new() };
     let Some(spec) = spec_of::<M::Spec>(&look.object) else {
         let message = "the spec has fields that this version of Trueup cannot read; upgrade Trueup, or its CRDs";
@@ -166,6 +169,7 @@ impl Look {
                 // Gone already: the cache had not heard.
                 _ => {
                     context.looked.forget(&uid);
+                    context.readiness.forget(&uid);
                     context.written.forget_own(&self.key);
                     return Ok(Some(Action::await_change()));
                 }
@@ -396,6 +400,10 @@ impl Look {
         let uid = self.object.uid().unwrap_or_default();
         self.object = self.context.cluster.show(&self.key, &uid, &status).await?;
         self.context.written.note_own(&self.key, &self.object);
+        let ready = self.context.readiness.shows(&Uid::new(uid), &status, self.context.clock.monotonic());
+        if let Some(took) = ready {
+            self.context.metrics.became_ready(&self.key.kind.name(), took);
+        }
         Ok(())
     }
 }

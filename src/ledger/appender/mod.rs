@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use self::stats::{AppenderStats, StatsView};
+pub use self::stats::{AppenderStats, Appending, StatsView};
 use self::{commit::Committer, gathered::Gathered};
 use super::{
     store::{Store, StoreError},
