@@ -270,7 +270,7 @@ impl Lease {
 /// long to begin its term renews at once, since close to a term's end nothing is written.
 fn until_renewal(duration: Duration, remaining: Duration, failed: bool) -> Duration {
     let pause = if failed { duration / 6 } else { Duration::ZERO };
-    remaining.saturating_sub(duration - duration / 3).max(pause).min(remaining)
+    remaining.saturating_sub(duration * 2 / 3).max(pause).min(remaining)
 }
 
 fn is_conflict(error: &LeaseError) -> bool {
