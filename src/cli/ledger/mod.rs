@@ -6,6 +6,7 @@ mod adopt;
 mod backup;
 mod recover;
 mod take;
+mod voids;
 
 use super::Failure;
 
