@@ -8,6 +8,8 @@
 mod amend;
 mod apps;
 mod backups;
+#[path = "../outbox/certificates.rs"]
+mod certificates;
 mod commandline;
 mod conditions;
 mod crash;
@@ -16,6 +18,7 @@ mod input;
 mod leadership;
 mod recover;
 mod settled;
+mod slow_deletion;
 mod support;
 mod sweep;
 mod tenants;
