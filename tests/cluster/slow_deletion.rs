@@ -8,7 +8,6 @@ use std::{io, net::SocketAddr, sync::Arc};
 use axum::{Json, Router, extract::State, routing::post, serve::Listener};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kube::api::DeleteParams;
-use rustls::{ServerConfig, crypto::ring, pki_types::PrivatePkcs8KeyDer};
 use serde_json::{Value, json};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -32,16 +31,11 @@ impl Gate {
     /// Puts it up in the cluster.
     async fn install(visit: &Visit) -> Arc<Self> {
         let gate = Arc::new(Self { is_asked: watch::channel(false).0, is_open: watch::channel(false).0 });
-        let Vouched { ca, certificate, key } = Vouched::for_localhost();
-        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.into()], PrivatePkcs8KeyDer::from(key.serialize_der()).into())
-            .unwrap();
+        let vouched = Vouched::for_localhost();
+        let ca = vouched.ca.clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://localhost:{}/", listener.local_addr().unwrap().port());
-        let listener = Encrypted { listener, acceptor: TlsAcceptor::from(Arc::new(config)) };
+        let listener = Encrypted { listener, acceptor: vouched.acceptor() };
         let router = Router::new().route("/", post(admit)).with_state(gate.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         visit
