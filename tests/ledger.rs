@@ -137,6 +137,7 @@ on_every_store! {
     recover::a_ledger_is_given_another_name_only_as_a_whole
     recover::a_stream_that_comes_back_is_heard_of_where_its_tenants_labels_choose
     recover::a_young_row_stays_although_older_ones_came_back_behind_it
+    recover::a_void_is_taken_back_once_and_only_where_it_stands_in_for_its_row
     clocks::a_clock_that_is_set_by_hours_holds_up_no_lane_and_starts_no_storm
     histories::generated_histories_agree_with_the_model
     retention::old_rows_go_and_what_is_needed_stays

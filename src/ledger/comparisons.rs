@@ -6,10 +6,13 @@
 //! patience ends. A system that moves on meanwhile is ahead of the goal, and in order.
 
 use super::{
+    interventions::void_returned,
     invariants::{Findings, Invariant, Place, Violation},
     types::{Head, LaneState, LaneView, Row},
 };
-use crate::domain::{Deadline, Era, Event, Hash, Kind, Sequence, Snapshot, State, Tables, Timestamp, Uid};
+use crate::domain::{
+    Deadline, DestinationId, Era, Event, Hash, Kind, Sequence, Snapshot, State, Tables, Timestamp, Uid,
+};
 
 /// An object as the cluster shows it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -221,7 +224,11 @@ pub fn told(told: &Told, known: Known<'_>, stated: Known<'_>, voided: i64, into:
     }
     let unstated = told.sequence.get() - told.stated.get();
     findings.require(delivered, unstated <= voided, || {
-        (format!("{unstated} events taken for voids at the receiver"), format!("at most {voided}, as in the ledger"))
+        let expected = format!(
+            "at most {voided}, as in the ledger; if it was restored, `trueup ledger recover --voids DESTINATION` takes \
+             back what it lost"
+        );
+        (format!("{unstated} events taken for voids at the receiver"), expected)
     });
     let begun = told.sequence.get() - told.skipped;
     // Where rows were lost, those of the era that ended were applied besides.
@@ -263,6 +270,10 @@ pub fn applied(
     let mut findings = Findings { place: Place::Stream(row.uid.clone(), event.sequence), into };
     let genuine = begins || event.body == row.body || voids.iter().any(|void| void == event.body);
     findings.require(Invariant::Delivered, genuine, || {
+        if void_returned(row, &DestinationId::new(""), event.body).is_some() {
+            let expected = "a void that the ledger knows; `trueup ledger recover --voids DESTINATION` takes it back";
+            return ("a void at the receiver that the ledger lost".to_owned(), expected.to_owned());
+        }
         let expected = "the bytes that the ledger has there, or their void or snapshot".to_owned();
         ("another event at the receiver".to_owned(), expected)
     });

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use super::{
     lanes::{Lane, Phase},
-    types::{OutboxRow, Voided},
+    types::{OutboxRow, Row, Voided},
 };
 use crate::domain::{DestinationId, Event, Sequence, Timestamp, Uid, Void};
 
@@ -147,6 +147,22 @@ pub(super) struct Decided {
     pub lane: Lane,
     /// What goes in the place of its next row.
     pub voided: Option<Voided>,
+}
+
+/// The void that `body` is, if it stands in for `row` at `destination`: everything in it but its time follows from the
+/// row, so that whoever returns it need not be trusted.
+pub fn void_returned(row: &Row, destination: &DestinationId, body: &[u8]) -> Option<Voided> {
+    let void: Void = serde_json::from_slice(body).ok()?;
+    let made = Void::of(Event::verify(&row.body).ok()?, void.recordedtime).ok()?;
+    let voided = Voided {
+        destination: destination.clone(),
+        uid: row.uid.clone(),
+        sequence: row.sequence,
+        recorded_at: made.recordedtime,
+        event_id: made.id.clone(),
+        body: made.body().ok()?,
+    };
+    (voided.body == body).then_some(voided)
 }
 
 /// Why nothing can be done at `asked` in a lane that has acknowledged `acked` of a stream up to `head`: as much as can be

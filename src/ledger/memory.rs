@@ -411,6 +411,10 @@ impl Store for MemoryStore {
         Ok(self.lock().intervene(request, now))
     }
 
+    async fn reinstate_void(&self, request: &Request, voided: &Voided) -> Result<bool, StoreError> {
+        Ok(self.lock().reinstate_void(request, voided))
+    }
+
     async fn interventions(&self, after: i64, limit: u32) -> Result<Vec<Intervention>, StoreError> {
         let inner = self.lock();
         let behind = inner.interventions.iter().filter(|made| made.id > after);

@@ -46,6 +46,29 @@ pub(super) async fn intervene(
     }
     let key = (request.destination.clone(), request.uid.clone());
     deliver::store(&mut transaction, &BTreeMap::from([(key, lane)])).await.map_err(failed)?;
+    note(&mut transaction, request, now, (park_reason, last_error)).await.map_err(failed)?;
+    transaction.commit().await.map_err(failed)?;
+    Ok(Ok(()))
+}
+
+pub(super) async fn reinstate_void(pool: &Pool, request: &Request, voided: &Voided) -> Result<bool, StoreError> {
+    let failed = failed("taking back a void");
+    let mut transaction = begin(pool).await.map_err(failed)?;
+    let is_new = void(&mut transaction, voided).await.map_err(failed)? > 0;
+    if is_new {
+        note(&mut transaction, request, voided.recorded_at, (None, None)).await.map_err(failed)?;
+    }
+    transaction.commit().await.map_err(failed)?;
+    Ok(is_new)
+}
+
+/// Keeps what was done, who asked and why; and why the lane was parked then, and what had gone wrong.
+async fn note(
+    connection: &mut Connection,
+    request: &Request,
+    now: Timestamp,
+    (park_reason, last_error): (Option<String>, Option<String>),
+) -> Result<(), sqlx::Error> {
     query(
         "INSERT INTO intervention \
          (recorded_at, who, action, destination, uid, sequence, park_reason, last_error, reason) \
@@ -60,11 +83,9 @@ pub(super) async fn intervene(
     .bind(park_reason)
     .bind(last_error)
     .bind(request.reason.as_str())
-    .execute(&mut *transaction)
+    .execute(connection)
     .await
-    .map_err(failed)?;
-    transaction.commit().await.map_err(failed)?;
-    Ok(Ok(()))
+    .map(drop)
 }
 
 /// The lane, locked, and then what waits in it.
@@ -108,9 +129,11 @@ async fn read(connection: &mut Connection, request: &Request) -> Result<Option<S
     Ok(Some(Standing { lane, head, row: row.map(Into::into), voided: voided > 0 }))
 }
 
-async fn void(connection: &mut Connection, voided: &Voided) -> Result<(), sqlx::Error> {
+/// Answers how many it wrote: none where one stands already, which a lane's lock rules out but for one that comes back.
+async fn void(connection: &mut Connection, voided: &Voided) -> Result<u64, sqlx::Error> {
     query(
-        "INSERT INTO voided (destination, uid, sequence, event_id, body, recorded_at) VALUES ($1, $2, $3, $4, $5, $6)",
+        "INSERT INTO voided (destination, uid, sequence, event_id, body, recorded_at) VALUES ($1, $2, $3, $4, $5, $6) \
+         ON CONFLICT DO NOTHING",
     )
     .bind(voided.destination.as_str())
     .bind(voided.uid.as_str())
@@ -120,7 +143,7 @@ async fn void(connection: &mut Connection, voided: &Voided) -> Result<(), sqlx::
     .bind(voided.recorded_at.as_micros())
     .execute(connection)
     .await
-    .map(drop)
+    .map(|done| done.rows_affected())
 }
 
 #[derive(FromRow)]

@@ -261,6 +261,11 @@ pub trait Store: Send + Sync + 'static {
     /// Changes lanes only, under their own locks, so that any process may call it. An amendment's row is for the leader.
     async fn intervene(&self, request: &Request, now: Timestamp) -> Result<Result<(), Refusal>, StoreError>;
 
+    /// Takes a void back that the ledger lost and that a receiver was sent, and notes who asked. Answers whether it was new.
+    ///
+    /// `interventions::void_returned` says which may be taken back. It moves no lane.
+    async fn reinstate_void(&self, request: &Request, voided: &Voided) -> Result<bool, StoreError>;
+
     /// What people did, in order, behind the number `after`.
     async fn interventions(&self, after: i64, limit: u32) -> Result<Vec<Intervention>, StoreError>;
 

@@ -6,7 +6,7 @@ use axum::{Json, Router, extract::State, http::Uri};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use trueup::{
-    domain::{DestinationId, Effective, Kind, Sequence, Shard},
+    domain::{DestinationId, Effective, Event, Kind, Sequence, Shard, Void},
     ledger::{Head, Row, RowQuery, SqliteStore, Store as _},
     lifecycle::TABLES,
 };
@@ -112,6 +112,11 @@ impl World {
     }
 
     fn audit_with(&self, wait: &str, more: &[&'static str]) -> Answer {
+        self.command(&[&["audit", "--wait", wait], more].concat())
+    }
+
+    /// A command that asks the cluster and the receiver.
+    fn command(&self, args: &[&str]) -> Answer {
         run(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let url = format!("http://{}", listener.local_addr().unwrap());
@@ -119,9 +124,9 @@ impl World {
             tokio::spawn(async move { axum::serve(listener, router).await });
             let kubeconfig = self.rig.kubeconfig(&url);
             let (ledger, folder) = (self.rig.url(), self.rig.folder.path().to_owned());
-            let args = ["audit", "--kubeconfig", &kubeconfig, "--receiver", &url, "--wait", wait];
-            let args: Vec<String> = args.iter().chain(more).map(ToString::to_string).collect();
-            let audit = move || {
+            let more = ["--kubeconfig", &kubeconfig, "--receiver", &url];
+            let args: Vec<String> = args.iter().chain(&more).map(ToString::to_string).collect();
+            let command = move || {
                 std::process::Command::new(env!("CARGO_BIN_EXE_trueup"))
                     .args(args)
                     .env_clear()
@@ -129,7 +134,7 @@ impl World {
                     .current_dir(folder)
                     .output()
             };
-            Answer::of(&tokio::task::spawn_blocking(audit).await.unwrap().unwrap())
+            Answer::of(&tokio::task::spawn_blocking(command).await.unwrap().unwrap())
         })
     }
 
@@ -386,4 +391,36 @@ fn what_was_voided_for_another_receiver_is_no_trouble_of_this_one() {
     run(async { SqliteStore::new(&ledger, TABLES).unwrap().close_destination(&other).await.unwrap() });
     let answer = world.audit("0");
     assert_eq!(answer.code, 0, "{answer:?}");
+}
+
+#[test]
+fn a_void_that_a_restored_ledger_lost_is_found_and_taken_back() {
+    let world = World::new().with_events();
+    let row = run(async {
+        let store = SqliteStore::new(&world.rig.ledger(), TABLES).unwrap();
+        store.row(&world.web().subject.uid, Sequence::new(3)).await.unwrap().unwrap()
+    });
+    let void = Void::of(Event::verify(&row.body).unwrap(), minute(90)).unwrap();
+    let body = String::from_utf8(void.body().unwrap()).unwrap();
+    let world = world.change(&format!("/resources/{WEB}/events"), |answer| {
+        let shown = answer["events"].as_array_mut().unwrap().iter_mut().find(|event| event["sequence"] == 3).unwrap();
+        shown["body"] = json!(body);
+    });
+    let answer = world.audit_with("0", &["--every-event"]);
+    assert_eq!(answer.code, 1, "{answer:?}");
+    let words = ["a void at the receiver that the ledger lost", "trueup ledger recover --voids DESTINATION"];
+    assert!(words.iter().all(|word| answer.out.contains(word)), "{}", answer.out);
+
+    world
+        .command(&["ledger", "recover", "--voids", "nobody", "--as", "ann@desk"])
+        .fails(2, &["there is no destination nobody"]);
+    for back in ["1 void taken back for billing", "0 voids taken back for billing"] {
+        let answer = world.command(&["ledger", "recover", "--voids", "billing", "--as", "ann@desk"]);
+        assert_eq!(answer.code, 0, "{answer:?}");
+        assert!(answer.out.contains(back), "{answer:?}");
+    }
+    let answer = world.audit_with("0", &["--every-event"]);
+    assert_eq!(answer.code, 0, "{answer:?}");
+    let told = world.rig.trueup(&["outbox", "interventions"]);
+    assert!(told.out.contains("taken back from the receiver"), "{told:?}");
 }

@@ -8,6 +8,8 @@
 mod amend;
 mod apps;
 mod backups;
+#[path = "../outbox/certificates.rs"]
+mod certificates;
 mod commandline;
 mod conditions;
 mod crash;
@@ -24,6 +26,7 @@ mod moving;
 mod recover;
 mod rights;
 mod settled;
+mod slow_deletion;
 mod support;
 mod sweep;
 mod tenants;

@@ -3,8 +3,14 @@
 use std::time::Duration;
 
 use trueup::{
-    domain::{DestinationId, Epoch, Era, Event, Hash, InstallationId, Labels, Selector, Sequence, Shard, Uid},
-    ledger::{self, AppendError, Installation, Opening, Outcome, Returned, Row, RowQuery, Settlement, pruner},
+    domain::{
+        DestinationId, Epoch, Era, Event, Hash, InstallationId, Labels, Selector, Sequence, Shard, Uid, Void, VoidData,
+    },
+    ledger::{
+        self, AppendError, Installation, Opening, Outcome, Returned, Row, RowQuery, Settlement,
+        interventions::{Action, Request, void_returned},
+        pruner,
+    },
 };
 
 use crate::lab::{Lab, SHARD, TABLES, appended, draft, installation, nth};
@@ -191,5 +197,37 @@ pub async fn a_young_row_stays_although_older_ones_came_back_behind_it(lab: Lab)
     lab.assert_clean().await;
     pruner::prune(&*lab.store, lab.now().plus(Duration::from_secs(1))).await.unwrap();
     assert_eq!(lab.store.rows(&young).await.unwrap().len(), 1, "later, it goes as any other");
+    lab.assert_clean().await;
+}
+
+pub async fn a_void_is_taken_back_once_and_only_where_it_stands_in_for_its_row(lab: Lab) {
+    let (epoch, billing) = (lab.lead().await, DestinationId::new("billing"));
+    lab.store.open_destination(&billing, lab.now()).await.unwrap();
+    lab.stream(epoch, "a", 3).await;
+    let row = lab.store.row(&Uid::new("a"), Sequence::new(2)).await.unwrap().unwrap();
+    let void = Void::of(Event::verify(&row.body).unwrap(), lab.now()).unwrap();
+    let body = void.body().unwrap();
+    let other = lab.store.row(&Uid::new("a"), Sequence::new(3)).await.unwrap().unwrap();
+    let forged = Void { data: VoidData { account: "acct-9".into(), ..void.data.clone() }, ..void };
+    for (row, body) in [(&other, &body), (&row, &forged.body().unwrap()), (&row, &row.body), (&row, &vec![])] {
+        assert_eq!(void_returned(row, &billing, body), None);
+    }
+
+    let voided = void_returned(&row, &billing, &body).unwrap();
+    let request = Request {
+        action: Action::Void,
+        destination: billing.clone(),
+        uid: row.uid.clone(),
+        sequence: row.sequence,
+        who: "ann@desk".into(),
+        reason: "the receiver has it".into(),
+    };
+    assert!(lab.store.reinstate_void(&request, &voided).await.unwrap());
+    assert!(!lab.store.reinstate_void(&request, &voided).await.unwrap(), "it is there");
+    assert_eq!(lab.store.voids(None, 10).await.unwrap(), [voided]);
+    let made = lab.store.interventions(0, 10).await.unwrap();
+    assert_eq!(made.iter().map(|made| &made.request).collect::<Vec<_>>(), [&request]);
+    let claim = lab.store.claim(&lab.request(&billing), lab.now()).await.unwrap().remove(0);
+    assert_eq!(claim.rows[1].body, body, "it is what a receiver that goes back is sent");
     lab.assert_clean().await;
 }

@@ -2,13 +2,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use rustls::{ServerConfig, crypto::ring, pki_types::PrivatePkcs8KeyDer};
 use secrecy::SecretString;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
 };
-use tokio_rustls::TlsAcceptor;
 use trueup::{
     domain::{Clock, EventId, Sequence, SystemClock, Uid},
     ledger::OutboxRow,
@@ -19,14 +17,9 @@ use crate::{certificates::Vouched, rig::now};
 
 // A server on loopback that says 204 to everybody, and the CA that vouches for it.
 async fn server() -> (u16, String) {
-    let Vouched { ca, certificate, key } = Vouched::for_localhost();
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.into()], PrivatePkcs8KeyDer::from(key.serialize_der()).into())
-        .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let vouched = Vouched::for_localhost();
+    let ca = vouched.ca.clone();
+    let acceptor = vouched.acceptor();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {

@@ -206,6 +206,10 @@ impl Store for Flaky {
         self.inner.intervene(request, now).await
     }
 
+    async fn reinstate_void(&self, request: &Request, voided: &Voided) -> Result<bool, StoreError> {
+        self.inner.reinstate_void(request, voided).await
+    }
+
     async fn interventions(&self, after: i64, limit: u32) -> Result<Vec<Intervention>, StoreError> {
         self.inner.interventions(after, limit).await
     }

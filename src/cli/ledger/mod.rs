@@ -7,6 +7,7 @@ mod backup;
 mod migrate;
 mod recover;
 mod take;
+mod voids;
 
 use super::Failure;
 

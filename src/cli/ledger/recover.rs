@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::take::{Taken, append_failure};
+use super::{
+    take::{Taken, append_failure},
+    voids,
+};
 use crate::{
     cli::{
         Failure,
@@ -15,9 +18,12 @@ use crate::{
         describe,
         reading::{self, Ledger},
         text::{BAD, BUSY, DIM, GOOD, PLAIN, Text},
+        who,
     },
     cluster::{self, ConnectError},
-    domain::{Clock as _, Effective, Era, Hash, Labels, Sequence, SystemClock, TenantName, Timestamp, Uid},
+    domain::{
+        Clock as _, DestinationId, Effective, Era, Hash, Labels, Sequence, SystemClock, TenantName, Timestamp, Uid,
+    },
     ledger::{Draft, Head, Installation, Outcome, Returned},
     lifecycle::reasons,
     receiver::ResourceView,
@@ -40,6 +46,12 @@ pub struct Args {
     /// The reference receiver that has the rows, such as http://127.0.0.1:8090.
     #[arg(long, env = "TRUEUP_RECEIVER", value_name = "URL", required_unless_present = "new_era")]
     receiver: Option<String>,
+    /// Take back voids too, which this destination was sent and the ledger lost: all events of the receiver are read for that.
+    #[arg(long, value_name = "DESTINATION", requires = "receiver")]
+    voids: Option<String>,
+    /// Who asks for them; without it, the user and the machine.
+    #[arg(long = "as", value_name = "WHO", requires = "voids")]
+    who: Option<String>,
     /// Give up what is lost, and begin a new era, which is part of every event's id from then on.
     #[arg(long)]
     new_era: bool,
@@ -60,10 +72,22 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     if args.new_era {
         confirm(args.yes, "new era", "give up what no receiver has, and begin a new era of the ledger")?;
     }
+    let voids = match args.voids {
+        Some(destination) => Some((DestinationId::new(destination), who::who(args.who)?)),
+        None => None,
+    };
     let mut taken = Taken::begin(&args.ledger, "trueup ledger recover").await?;
     let mut left = 0;
+    if let Some((destination, _)) = &voids {
+        voids::check(&*taken.store, destination).await?;
+    }
     if let Some(receiver) = receiver {
         left = fetch(&mut taken, &receiver, args.kubeconfig.as_deref()).await?;
+        if let Some((destination, who)) = voids {
+            let back = voids::fetch(&*taken.store, &receiver, &destination, &who).await?;
+            let told = format!("{} taken back for {destination}", describe::count(back, "void"));
+            reading::emit(&[Text::new(GOOD, "recover: ").and(PLAIN, told)]);
+        }
     }
     if args.new_era {
         return begin_era(&mut taken).await;

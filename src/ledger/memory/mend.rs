@@ -59,10 +59,24 @@ impl Inner {
             self.voids.insert((request.destination.clone(), request.uid.clone(), voided.sequence), voided);
         }
         self.set_lane(&key, lane);
+        self.note(request, now, (park_reason, last_error));
+        Ok(())
+    }
+
+    fn note(&mut self, request: &Request, now: Timestamp, (park_reason, last_error): (Option<String>, Option<String>)) {
         let id = i64::try_from(self.interventions.len()).unwrap_or(i64::MAX) + 1;
         let request = request.clone();
         self.interventions.push(Intervention { id, recorded_at: now, request, park_reason, last_error, outcome: None });
-        Ok(())
+    }
+
+    pub(super) fn reinstate_void(&mut self, request: &Request, voided: &Voided) -> bool {
+        let key = (voided.destination.clone(), voided.uid.clone(), voided.sequence);
+        let is_new = !self.voids.contains_key(&key);
+        if is_new {
+            self.voids.insert(key, voided.clone());
+            self.note(request, voided.recorded_at, (None, None));
+        }
+        is_new
     }
 
     pub(super) fn amendments_due(&self) -> impl Iterator<Item = &Intervention> {

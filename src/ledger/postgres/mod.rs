@@ -337,6 +337,10 @@ impl Store for PostgresStore {
         mend::intervene(&self.general, request, now).await
     }
 
+    async fn reinstate_void(&self, request: &Request, voided: &Voided) -> Result<bool, StoreError> {
+        mend::reinstate_void(&self.general, request, voided).await
+    }
+
     async fn interventions(&self, after: i64, limit: u32) -> Result<Vec<Intervention>, StoreError> {
         mend::interventions(&self.general, after, limit).await
     }

@@ -290,6 +290,10 @@ impl Store for SqliteStore {
         mend::intervene(&self.writing, request, now).await
     }
 
+    async fn reinstate_void(&self, request: &Request, voided: &Voided) -> Result<bool, StoreError> {
+        mend::reinstate_void(&self.writing, request, voided).await
+    }
+
     async fn interventions(&self, after: i64, limit: u32) -> Result<Vec<Intervention>, StoreError> {
         mend::interventions(&self.reading, after, limit).await
     }

@@ -20,6 +20,7 @@ pub fn kind(name: &str) -> ApiResource {
         "Role" | "RoleBinding" | "ClusterRole" | "ClusterRoleBinding" => ("rbac.authorization.k8s.io", "v1"),
         "CustomResourceDefinition" => ("apiextensions.k8s.io", "v1"),
         "SubjectAccessReview" => ("authorization.k8s.io", "v1"),
+        "ValidatingWebhookConfiguration" => ("admissionregistration.k8s.io", "v1"),
         "Lease" => ("coordination.k8s.io", "v1"),
         _ => ("", "v1"),
     };
