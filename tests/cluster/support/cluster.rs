@@ -47,7 +47,10 @@ impl Cluster {
         let output = up.stdin(Stdio::null()).output().expect("running hack/cluster/cluster");
         let said = String::from_utf8_lossy(&output.stdout);
         let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "starting cluster {name}: {errors}");
+        if !output.status.success() {
+            end();
+            panic!("starting cluster {name}: {errors}");
+        }
         let folder = said.lines().last().map(PathBuf::from).expect("the cluster's folder");
         Self { name, folder }
     }
@@ -77,9 +80,14 @@ impl Drop for Cluster {
             }
             Err(error) => eprintln!("taking cluster {} down: {error}", self.name),
         }
-        *RUNNING.lock().unwrap() -= 1;
-        ENDED.notify_one();
+        end();
     }
+}
+
+/// Makes room for another one.
+fn end() {
+    *RUNNING.lock().unwrap() -= 1;
+    ENDED.notify_one();
 }
 
 fn tool() -> Command {
