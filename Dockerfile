@@ -20,6 +20,7 @@ WORKDIR /source
 COPY Cargo.toml Cargo.lock rust-toolchain.toml ./
 COPY src src
 COPY migrations migrations
+COPY charts/trueup/files charts/trueup/files
 # No path of the machine that builds gets into the program, so that the same sources give the same bytes.
 ENV RUSTFLAGS="--remap-path-prefix=/source=trueup --remap-path-prefix=/usr/local/cargo=cargo"
 # "release", or "dev" for those who wait for it.
