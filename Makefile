@@ -15,6 +15,10 @@ test:
 e2e:
 	@hack/e2e
 
+## make mutations       makes deliberate mistakes in the code, and sees whether the tests notice; ONLY="drop-the-fence" for some
+mutations:
+	@hack/mutations $(ONLY)
+
 ## make bench-ledger    how fast the ledger and the relay are beside bare SQL; BENCH="append lone" for parts of it
 bench-ledger:
 	@cargo bench --quiet --bench ledger -- $(BENCH)
@@ -44,8 +48,9 @@ image:
 schemas:
 	@cargo run --quiet --bin trueup -- schemas --write schemas
 
-## make reference       write what the program prints of itself into docs/reference/ anew
+## make reference       write what the program says of itself into docs/reference/ anew
 reference:
+	@cargo run --quiet --bin trueup -- reference > docs/reference/cli.md
 	@cargo run --quiet --bin trueup -- metrics > docs/reference/metrics.md
 	@cargo run --quiet --bin trueup -- crds --reference docs/reference/kinds
 
@@ -61,4 +66,4 @@ clean-clusters:
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
-.PHONY: demo test e2e bench-ledger build image lint crds chart schemas reference vectors clean-clusters help
+.PHONY: demo test e2e mutations bench-ledger build image lint crds chart schemas reference vectors clean-clusters help

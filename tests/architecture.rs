@@ -34,7 +34,8 @@ const IMPURE: &[&str] =
 /// What decides: folders and files of src/.
 const PURE: &[&str] = &["lifecycle", "receiver/answer.rs", "receiver/envelope.rs", "receiver/inbox.rs"];
 
-const LONGEST_FILE: usize = 520;
+/// Of a source and of a test, in lines.
+const LONGEST_FILE: usize = 500;
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut found = vec![];
@@ -145,9 +146,11 @@ fn nothing_that_decides_does_io_or_reads_a_clock() {
 
 #[test]
 fn files_hold_one_idea() {
-    let long: BTreeMap<_, _> = sources(&src())
-        .into_iter()
-        .map(|path| (path.strip_prefix(src()).unwrap().to_owned(), fs::read_to_string(&path).unwrap().lines().count()))
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let long: BTreeMap<_, _> = ["src", "tests", "benches"]
+        .iter()
+        .flat_map(|folder| sources(&root.join(folder)))
+        .map(|path| (path.strip_prefix(root).unwrap().to_owned(), fs::read_to_string(&path).unwrap().lines().count()))
         .filter(|(_, lines)| *lines > LONGEST_FILE)
         .collect();
     assert!(long.is_empty(), "split by verb: {long:?}");

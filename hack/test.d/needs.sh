@@ -5,7 +5,7 @@ get_what_is_missing() {
   command -v cargo >/dev/null || fail "testing" "the command 'cargo' is not in PATH" "install Rust with rustup: https://rustup.rs"
   get_postgres
   require "the tests" restic=restic jq=jq curl=curl openssl=openssl shellcheck=shellcheck setpriv=util-linux flock=util-linux pgrep=procps \
-    python3=python3 node=nodejs
+    python3=python3 node=nodejs npm=npm
   mapfile -t scripts < <(grep --files-with-matches --recursive '^#!.*bash' hack .ci)
 }
 
@@ -33,6 +33,10 @@ build_cluster_meanwhile() {
   nice hack/nats/build >"$logs/build-nats.log" 2>&1 || {
     tail -n 15 "$logs/build-nats.log"
     fail "building the NATS server" "see above" "hack/nats/build"
+  }
+  nice hack/typescript/build >"$logs/build-typescript.log" 2>&1 || {
+    tail -n 15 "$logs/build-typescript.log"
+    fail "installing the TypeScript compiler" "see above" "hack/typescript/build"
   }
   # Prometheus first: it takes some minutes, Kubernetes more.
   { nice hack/prometheus/build && nice hack/cluster/build control-plane helm; } >"$logs/build-cluster.log" 2>&1 &

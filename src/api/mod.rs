@@ -24,7 +24,7 @@ pub use billingsink::{BillingSink, BillingSinkSpec, BillingSinkStatus, SinkMode,
 pub use common::{API_GROUP, API_VERSION, Condition, LedgerRef, LocalName, MANAGER, SecretKey, annotation, label};
 pub use quantity::{ParseQuantityError, Quantity};
 pub use reference::reference;
-pub use sinks::{CaBundle, ConfigMapKey, NatsSink, OpenMeterSink, WebhookSink};
+pub use sinks::{CaBundle, ConfigMapKey, NatsSink, OpenMeterSink, Sending, WebhookSink};
 pub use tenant::{
     Billing, Isolation, LimitSpec, NamespaceStatus, Owner, OwnerKind, OwnerRole, PodSecurity, QuotaSpec, Tenant,
     TenantDeletion, TenantNamespace, TenantSpec, TenantStatus,

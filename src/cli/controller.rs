@@ -232,6 +232,7 @@ impl Candidate {
             namespace: self.args.namespace.clone(),
             mover_image: self.args.mover_image.clone(),
             observe_only: self.args.observe_only,
+            mandates: reconcile::Mandates::default(),
             written: reconcile::Written::default(),
             looked: reconcile::Looked::default(),
             readiness: reconcile::Readiness::default(),

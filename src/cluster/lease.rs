@@ -140,13 +140,37 @@ impl Lease {
     /// Gives the Lease up, so that another takes over at once.
     pub async fn release(&mut self) {
         self.term.end();
-        let Some(mut lease) = self.held.take() else { return };
+        let Some(lease) = self.held.take() else { return };
+        let given_up = match self.give_up(lease).await {
+            // A renewal was under way when nobody waited for its answer any more.
+            Err(error) if is_conflict(&error) => self.give_up_anew().await,
+            given_up => given_up,
+        };
+        if let Err(error) = given_up {
+            debug!(%error, "the Lease was not given up; it will run out");
+        }
+    }
+
+    async fn give_up(&self, mut lease: Object) -> Result<(), LeaseError> {
         if let Some(spec) = &mut lease.spec {
             spec.holder_identity = None;
         }
-        if let Err(error) = self.replace(lease, "giving up").await {
-            debug!(%error, "the Lease was not given up; it will run out");
+        self.replace(lease, "giving up").await.map(drop)
+    }
+
+    async fn give_up_anew(&self) -> Result<(), LeaseError> {
+        match self.ours().await? {
+            Some(lease) => self.give_up(lease).await,
+            None => Ok(()),
         }
+    }
+
+    /// The Lease as the API server has it, if this process holds it.
+    async fn ours(&self) -> Result<Option<Object>, LeaseError> {
+        let found = self.bounded("reading", self.api.get_opt(&self.name)).await?;
+        Ok(found.filter(|lease| {
+            lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()) == Some(self.identity.as_str())
+        }))
     }
 
     /// Tries once.
@@ -202,11 +226,7 @@ impl Lease {
 
     /// A renewal whose answer was lost makes the next one conflict with it: look whose it is before giving up.
     async fn renewed_after_all(&mut self, begun: Duration) -> Result<bool, LeaseError> {
-        let found = self.bounded("reading", self.api.get_opt(&self.name)).await?;
-        let ours = found.filter(|lease| {
-            lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()) == Some(self.identity.as_str())
-        });
-        Ok(ours.is_some_and(|lease| self.hold(lease, begun)))
+        Ok(self.ours().await?.is_some_and(|lease| self.hold(lease, begun)))
     }
 
     /// The term counts from before the request, so that it never ends later here than for those who wait.
@@ -250,7 +270,7 @@ impl Lease {
 /// long to begin its term renews at once, since close to a term's end nothing is written.
 fn until_renewal(duration: Duration, remaining: Duration, failed: bool) -> Duration {
     let pause = if failed { duration / 6 } else { Duration::ZERO };
-    remaining.saturating_sub(duration - duration / 3).max(pause).min(remaining)
+    remaining.saturating_sub(duration * 2 / 3).max(pause).min(remaining)
 }
 
 fn is_conflict(error: &LeaseError) -> bool {

@@ -17,11 +17,13 @@ use crate::{
 };
 
 /// How often it is read, at most.
-const EVERY: Duration = Duration::from_secs(5);
-/// Reading takes this part of the time at most: what is far behind has other work to do.
-const SHARE: u32 = 20;
+const EVERY: Duration = Duration::from_secs(10);
+/// Reading takes one part in so many of the time, at most: it looks at every lane there is.
+const SHARE: u32 = 50;
 /// Lanes in a page.
 const PAGE: u32 = 5_000;
+/// The ledger is asked whose a stream is for so many of them; then a list of all that the caches have is cheaper.
+const FEW: usize = 64;
 
 /// Reads for as long as the term lasts.
 pub(super) async fn run(context: Arc<Context>) {
@@ -90,7 +92,7 @@ fn older(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> 
 /// Whose a stream is.
 struct Tenants<'a> {
     context: &'a Context,
-    /// By UID, of the objects in the caches and of those that were asked for.
+    /// By UID, of those that were asked for and, once it is filled, of the objects in the caches.
     known: HashMap<Uid, Option<TenantName>>,
     filled: bool,
 }
@@ -100,9 +102,9 @@ impl<'a> Tenants<'a> {
         Self { context, known: HashMap::new(), filled: false }
     }
 
-    /// By the caches; by the ledger for what is gone.
+    /// By the ledger; by the caches, but for what is gone, if many are asked for.
     async fn of_stream(&mut self, uid: &Uid) -> Result<Option<TenantName>, StoreError> {
-        if !self.filled {
+        if !self.filled && self.known.len() == FEW {
             self.fill();
         }
         if let Some(tenant) = self.known.get(uid) {
@@ -113,7 +115,6 @@ impl<'a> Tenants<'a> {
         Ok(tenant)
     }
 
-    /// Only when something is owed at all, which is not the rule.
     fn fill(&mut self) {
         self.filled = true;
         let mut namespaces: BTreeMap<String, Option<TenantName>> = BTreeMap::new();

@@ -18,12 +18,11 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{
-    Context, ReconcileError, amendments, appdeployment::Apps, arrears, backup::Backups, behind, look, queue::Queue,
-    repository::Repositories, sink, survey, sweep, tenant::Tenants,
+    Context, ReconcileError, amendments, appdeployment::Apps, arrears, backup::Backups, behind, look, mandates,
+    queue::Queue, repository::Repositories, sink, survey, sweep, tenant::Tenants,
 };
 use crate::{
     cluster::{CustomKind, OwnerKey},
-    ledger::Want,
     telemetry::Survey,
 };
 
@@ -34,10 +33,12 @@ const DEBOUNCE: Duration = Duration::from_millis(5);
 
 /// Reconciles until the future is dropped.
 pub async fn run(context: Arc<Context>) {
+    mandates::learn_first(&context).await;
     behind::compare_first(&context).await;
     let mut requests = context.caches.listen();
     let mut tasks = JoinSet::new();
     tasks.spawn(behind::compare_again(context.clone()));
+    tasks.spawn(mandates::follow(context.clone()));
     tasks.spawn(sweep::run(context.clone()));
     tasks.spawn(amendments::run(context.clone()));
     tasks.spawn(arrears::run(context.clone()));
@@ -140,10 +141,7 @@ async fn guarded(
         Err(ReconcileError::Cluster(error)) if error.is_conflict() => {
             debug!(kind = %kind.name(), name = %object.name_any(), %error, "somebody was faster; looking again");
         }
-        Err(ReconcileError::Ledger(error)) if context.waits.failed(Want::Read, error, &*context.clock) => {
-            debug!(kind = %kind.name(), name = %object.name_any(), %error, "the ledger does not answer; looking again");
-        }
-        Err(ReconcileError::Append(error)) if error.is_away() => {
+        Err(error) if error.is_waited_for(&context.waits, &*context.clock) => {
             debug!(kind = %kind.name(), name = %object.name_any(), %error, "the ledger does not answer; looking again");
         }
         Err(error) => warn!(kind = %kind.name(), name = %object.name_any(), %error, "a look failed and is tried again"),

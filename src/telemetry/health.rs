@@ -82,7 +82,11 @@ async fn readyz(State(shared): State<Shared>) -> (StatusCode, String) {
 
 async fn exposition(State(shared): State<Shared>) -> Response {
     shared.metrics.waits_for_the_ledger(&shared.health.for_the_ledger());
-    match shared.metrics.render(shared.health.clock.now()) {
+    let now = shared.health.clock.now();
+    // Whoever asks may have everything counted.
+    let rendered = tokio::task::spawn_blocking(move || shared.metrics.render(now)).await;
+    let rendered = rendered.map_err(|ended| ended.to_string()).and_then(|text| text.map_err(|error| error.to_string()));
+    match rendered {
         Ok(text) => ([(CONTENT_TYPE, TEXT_FORMAT)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("rendering the metrics: {error}\n")).into_response(),
     }

@@ -91,6 +91,8 @@ pub struct Ledger {
     pub clock: Arc<dyn Clock>,
     pub waits: Arc<Waits>,
     pub metrics: DeliveryMetrics,
+    /// What each event says of itself.
+    pub message: String,
     figures: Registry,
     epoch: Epoch,
     commits: watch::Sender<u64>,
@@ -109,8 +111,13 @@ impl Ledger {
 
     /// In a file.
     pub async fn at(path: &Path) -> Self {
+        Self::at_with_clock(path, Arc::new(SystemClock::default())).await
+    }
+
+    /// In a file, with a clock that is not the machine's.
+    pub async fn at_with_clock(path: &Path, clock: Arc<dyn Clock>) -> Self {
         let store = ledger::open(&format!("sqlite:{}", path.display()), TABLES).unwrap();
-        Self::over(store, Arc::new(SystemClock::default())).await
+        Self::over(store, clock).await
     }
 
     async fn over(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
@@ -122,7 +129,8 @@ impl Ledger {
         store.open_destination(&destination(), clock.now()).await.unwrap();
         let figures = Registry::new();
         let metrics = DeliveryMetrics::new(&figures).unwrap();
-        Self { store, clock, waits: Arc::default(), metrics, figures, epoch, commits: watch::channel(0).0 }
+        let message = "A test did this.".to_owned();
+        Self { store, clock, waits: Arc::default(), metrics, message, figures, epoch, commits: watch::channel(0).0 }
     }
 
     /// Appends `count` transitions of each of `names` and signals each commit.
@@ -157,7 +165,7 @@ impl Ledger {
             after: head.map(|head| head.sequence),
             to: State::of(if on { "On" } else { "Off" }),
             reason: "Test".into(),
-            message: "A test did this.".into(),
+            message: self.message.clone(),
             generation: 1,
             effective: Effective::observed(now, now),
             billable: Billable { replicas: u32::from(on), ..Billable::ZERO },
@@ -263,7 +271,8 @@ pub fn webhook_in_batches(address: SocketAddr, clock: &Arc<dyn Clock>) -> Arc<dy
     webhook_with(TIMEOUT, true, address, clock)
 }
 
-fn webhook_with(timeout: Duration, batch: bool, address: SocketAddr, clock: &Arc<dyn Clock>) -> Arc<dyn Sink> {
+/// A sink that sends to `address`, waits so long, and sends arrays or not.
+pub fn webhook_with(timeout: Duration, batch: bool, address: SocketAddr, clock: &Arc<dyn Clock>) -> Arc<dyn Sink> {
     let config = SinkConfig {
         sink_type: "webhook".into(),
         settings: serde_json::json!({
