@@ -38,8 +38,8 @@ everything_billed() {
   done
 }
 
-# delivery_during_load SECONDS: how many events were delivered, and how long the longest took from when it happened; that is also how
-# long nobody led. More than SECONDS is a failure.
+# delivery_during_load SECONDS: how many events were delivered, and how long the longest took from when it happened; a time in which
+# nobody led is in that, too. More than SECONDS is a failure: not a promise, but what even a busy machine has to keep.
 delivery_during_load() {
   mkdir -p "$root/target/e2e"
   everything_billed >"$root/target/e2e/deliveries.json"

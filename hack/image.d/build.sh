@@ -12,7 +12,7 @@ build_image() {
 # sources_hash: of everything that gets into the image, with its names.
 sources_hash() {
   local -a files
-  mapfile -t files < <(cd "$root" && find Cargo.toml Cargo.lock rust-toolchain.toml Dockerfile src migrations hack/image.d -type f | LC_ALL=C sort)
+  mapfile -t files < <(cd "$root" && find Cargo.toml Cargo.lock rust-toolchain.toml Dockerfile src migrations charts/trueup/files hack/image.d -type f | LC_ALL=C sort)
   hash_of <(cd "$root" && sha256sum "${files[@]}") "$lib/image-debian.sh"
 }
 
