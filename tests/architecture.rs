@@ -11,17 +11,18 @@ use std::{
 /// For each module, the modules of this crate that it may use.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("domain", &[]),
+    ("figures", &[]),
     ("api", &["domain"]),
     // The heart stays pure: plain data in, plain data out.
     ("lifecycle", &["api", "domain"]),
     ("ledger", &["domain"]),
     ("sinks", &["domain", "ledger"]),
     // Of Kubernetes, the outbox knows nothing.
-    ("outbox", &["domain", "ledger", "sinks"]),
+    ("outbox", &["domain", "figures", "ledger", "sinks"]),
     ("receiver", &["domain", "sinks"]),
     ("backup", &["domain"]),
-    ("cluster", &["api", "domain", "ledger", "lifecycle"]),
-    ("telemetry", &["domain", "ledger", "outbox"]),
+    ("cluster", &["api", "domain", "figures", "ledger", "lifecycle"]),
+    ("telemetry", &["domain", "figures", "ledger", "outbox"]),
     // The only place where cluster, lifecycle and ledger meet.
     ("reconcile", &["api", "cluster", "domain", "ledger", "lifecycle", "outbox", "sinks", "telemetry"]),
 ];

@@ -130,7 +130,7 @@ async fn peak(ledger: &Ledger, way: Way) -> usize {
     relay.put(Destination { id: id.clone(), revision: "1".into(), sink, limits });
     let most = AtomicUsize::new(0);
     until("it was tried often", || async {
-        let held = ledger.gauge("trueup_outbox_bytes_in_flight", &id);
+        let held = ledger.gauge("trueup_outbox_in_flight_bytes", &id);
         most.fetch_max(usize::try_from(held).unwrap(), Ordering::Relaxed);
         // Whatever is held back as a whole is tried with one message at a time.
         let enough = match way {

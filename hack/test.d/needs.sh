@@ -38,7 +38,8 @@ build_cluster_meanwhile() {
     tail -n 15 "$logs/build-typescript.log"
     fail "installing the TypeScript compiler" "see above" "hack/typescript/build"
   }
-  nice hack/cluster/build control-plane >"$logs/build-cluster.log" 2>&1 &
+  # Prometheus first: it takes some minutes, Kubernetes more.
+  { nice hack/prometheus/build && nice hack/cluster/build control-plane helm; } >"$logs/build-cluster.log" 2>&1 &
   cluster_build=$!
 }
 
@@ -49,7 +50,7 @@ wait_for_cluster_build() {
   ! kill -0 "$cluster_build" 2>/dev/null || echo "         waiting for the programs of the throwaway Kubernetes; $logs/build-cluster.log says how far they are"
   wait "$cluster_build" || {
     tail -n 15 "$logs/build-cluster.log"
-    fail "building the throwaway Kubernetes" "see above" "hack/cluster/build control-plane"
+    fail "building Prometheus and the throwaway Kubernetes" "see above" "hack/prometheus/build && hack/cluster/build control-plane"
   }
   cluster_build=''
   ((SECONDS - began < 2)) || took+=("$(printf '%-12s %5d s' waiting $((SECONDS - began)))")

@@ -32,6 +32,11 @@ impl Ledger {
         self.try_open().await.map_err(|error| failure(&error))
     }
 
+    /// The one at `url`.
+    pub fn at(url: &str) -> Self {
+        Self { database_url: url.to_owned() }
+    }
+
     /// Its address.
     pub fn url(&self) -> &str {
         &self.database_url

@@ -88,3 +88,16 @@ impl<'de> Deserialize<'de> for Hash {
         String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_the_digest_of_the_link_before_it_and_of_the_bytes() {
+        // Computed with another implementation.
+        let after = |previous: [u8; 32]| Hash::chain(Hash::from(previous), b"abc").to_string();
+        assert_eq!(after([0; 32]), "365aa7d8f7f9402c4b9434502b4cc89ddb09fe50d7cd95b493b834c62d5a5370");
+        assert_eq!(after([7; 32]), "77525b4491b1cdd015078c4a11afdb1106eccba29b32262bd4f3d8873dc3c3d0");
+    }
+}

@@ -25,6 +25,10 @@ pub struct Observed {
     pub rival: Option<String>,
     /// What its destination was not sent yet.
     pub owed: Owed,
+    /// Whether everything is to be let be: the sink too, once all streams have ended and it was sent all of them.
+    pub leaving: bool,
+    /// Whether there are streams that may yet go on; read only if everything is to be let be.
+    pub open_streams: bool,
     /// How its destination does, while it is served.
     pub delivery: Option<DeliveryView>,
 }
@@ -75,10 +79,15 @@ pub fn decide(sink: &Object<'_, BillingSinkSpec>, seen: &Observed, now: Timestam
     let usable = seen.trouble.is_none() && seen.rival.is_none();
     let delivery = seen.delivery.clone().unwrap_or_default();
     let show = |verdict: &Verdict| status(sink, seen, verdict, now);
+    let free = seen.leaving && !seen.open_streams && seen.owed == Owed::default();
     let plan = SinkPlan {
         serve: usable && !sink.spec.suspend,
         forget: false,
-        finalizer: if sink.has_finalizer { Finalizer::Keep } else { Finalizer::Add },
+        finalizer: match (sink.has_finalizer, seen.leaving) {
+            (true, true) if free => Finalizer::Remove,
+            (true, _) | (false, true) => Finalizer::Keep,
+            (false, false) => Finalizer::Add,
+        },
         status: BillingSinkStatus::default(),
         look_again: LOOK_AGAIN,
     };
@@ -145,6 +154,7 @@ pub fn decide(sink: &Object<'_, BillingSinkSpec>, seen: &Observed, now: Timestam
     } else {
         (Verdict::ready("Delivering", "Every transition is delivered as it is recorded."), LOOK_AGAIN)
     };
+    let look_again = if seen.leaving { SOON } else { look_again };
     SinkPlan { status: show(&verdict), look_again, ..plan }
 }
 
@@ -245,5 +255,24 @@ mod tests {
         assert_eq!(decided(json!({}), &done), (false, false, Finalizer::Remove));
         let rival = Observed { rival: Some("older".into()), ..owing };
         assert_eq!(decided(json!({ "abandonUndelivered": true }), &rival), (false, false, Finalizer::Remove));
+    }
+
+    fn finalizer(has_finalizer: bool, seen: &Observed) -> Finalizer {
+        decide(&Object { has_finalizer, ..object(&spec(json!({})), "billing", None) }, seen, NOW).finalizer
+    }
+
+    #[test]
+    fn a_sink_is_let_be_once_every_stream_has_ended_and_it_was_sent_all() {
+        let leaving = Observed { leaving: true, ..Observed::default() };
+        assert_eq!(finalizer(true, &leaving), Finalizer::Remove);
+        assert_eq!(finalizer(false, &leaving), Finalizer::Keep, "it does not come back");
+        let open = Observed { open_streams: true, ..leaving.clone() };
+        assert_eq!(finalizer(true, &open), Finalizer::Keep, "their ends are still to be told");
+        let owed = Owed { undelivered: 1, ..Owed::default() };
+        assert_eq!(finalizer(true, &Observed { owed, ..leaving.clone() }), Finalizer::Keep);
+        let owed = Owed { parked: 1, ..Owed::default() };
+        assert_eq!(finalizer(true, &Observed { owed, ..leaving }), Finalizer::Keep, "somebody has to decide first");
+        assert_eq!(finalizer(true, &Observed::default()), Finalizer::Keep);
+        assert_eq!(finalizer(false, &Observed::default()), Finalizer::Add);
     }
 }

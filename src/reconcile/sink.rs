@@ -13,6 +13,7 @@ use crate::{
     ledger::Want,
     lifecycle::{
         Finalizer,
+        mandate::Mandate,
         sink::{self, Observed},
     },
     outbox::Destination,
@@ -28,15 +29,18 @@ pub(super) async fn look(context: Arc<Context>, object: Arc<DynamicObject>) -> R
     let opening = sink_config::opening(&spec, context.all_tenants().into_iter(), context.clock.now());
     let (owed, delivery) = deliveries::seen(&*context.ledger, &context.relay, &id).await?;
     context.waits.worked(Want::Read, &*context.clock);
+    let leaving = context.leaves_everything();
     let seen = Observed {
         trouble: configured.as_ref().err().or(opening.as_ref().err()).cloned(),
         rival: rival(&context, &object, &spec),
         owed,
+        leaving,
+        open_streams: leaving && !context.ledger.heads(None, true, 1).await?.is_empty(),
         delivery,
     };
     let shown: Vec<Condition> = serde_json::from_value(object.data["status"]["conditions"].clone()).unwrap_or_default();
     let uid = Uid::new(object.uid().unwrap_or_default());
-    let plan = sink::decide(&facts(&object, &spec, &shown, &uid, false), &seen, context.clock.now());
+    let plan = sink::decide(&facts(&object, &spec, &shown, &uid, Mandate::Act), &seen, context.clock.now());
 
     if plan.finalizer == Finalizer::Add {
         context.cluster.add_finalizer(&key, &object).await?;

@@ -112,7 +112,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::cluster::CustomKind;
+    use crate::{cluster::CustomKind, lifecycle::ChildKind};
 
     fn object(uid: &str, version: &str, state: &str) -> DynamicObject {
         let metadata = json!({ "name": "acme", "uid": uid, "resourceVersion": version });
@@ -133,5 +133,31 @@ mod tests {
 
         written.note_own(&key, &object("a", "12", "Terminating"));
         assert_eq!(state(object("b", "8", "Provisioning")), "Provisioning", "another object of the same name");
+    }
+
+    #[test]
+    fn a_child_that_the_cache_shows_as_it_was_before_our_write_is_read_anew() {
+        let owner = OwnerKey { kind: CustomKind::Tenant, namespace: None, name: "acme".into() };
+        let key = ObjectKey { kind: ChildKind::Namespace, namespace: None, name: "acme-prod".into() };
+        let child = |version: &str| {
+            let body = json!({ "metadata": { "resourceVersion": version } });
+            Child { key: key.clone(), body, answer_to: Some("of what was sent".into()) }
+        };
+        let written = Written::default();
+        let compare = |cached: &[Child]| {
+            let mut cached = cached.to_vec();
+            let behind = written.compare(&owner, &mut cached);
+            (behind, cached.into_iter().next().and_then(|child| child.answer_to).is_some())
+        };
+        assert_eq!(compare(&[child("9")]), (vec![], true), "nothing was written");
+
+        written.note(&owner, &child("10"));
+        assert_eq!(compare(&[child("9")]).0, std::slice::from_ref(&key));
+        assert_eq!(compare(&[]).0, std::slice::from_ref(&key), "nor does it show that it is there");
+        assert_eq!(compare(&[child("10")]), (vec![], true), "it has caught up");
+        assert_eq!(compare(&[child("11")]), (vec![], false), "and what somebody changed since is no answer to us");
+
+        written.forget(&owner, &key);
+        assert_eq!(compare(&[]).0, []);
     }
 }

@@ -261,7 +261,10 @@ async fn a_row_committed_while_its_lane_is_held_needs_no_poll_to_be_sent() {
     let ledger = Ledger::new().await;
     let gate = Arc::new(Gate { open: watch::channel(false).0, entered: watch::channel(0).0 });
     let relay = ledger.relay(10);
-    relay.put(to(Arc::clone(&gate) as Arc<dyn Sink>));
+    let mut destination = to(Arc::clone(&gate) as Arc<dyn Sink>);
+    // Nor the end of the lease.
+    destination.limits.lease = Duration::from_mins(10);
+    relay.put(destination);
     ledger.append(&names("app", 1), 1).await;
     gate.entered.subscribe().wait_for(|entered| *entered == 1).await.unwrap();
     ledger.append(&names("app", 1), 1).await;

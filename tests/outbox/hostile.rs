@@ -14,7 +14,7 @@ use crate::{
     sight::{not_ready, printed, shown, told},
 };
 
-const BYTES: &str = "trueup_outbox_bytes_in_flight";
+const BYTES: &str = "trueup_outbox_in_flight_bytes";
 
 async fn status(relay: &Relay) -> RelayStatus {
     relay.status(&destination()).await.unwrap().unwrap()

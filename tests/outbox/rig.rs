@@ -23,6 +23,7 @@ use trueup::{
         Billable, Clock, Deadline, DestinationId, Effective, Epoch, Era, InstallationId, Kind, Labels, SeededRandom,
         Shard, State, StateRow, SystemClock, Table, Tables, TenantName, Timestamp, Uid,
     },
+    figures::Registry,
     ledger::{
         self, Appender, AppenderLimits, Draft, Installation, LaneView, MemoryStore, OutboxRow, Outcome, Row, RowQuery,
         Store, Subject, Waits,
@@ -92,6 +93,7 @@ pub struct Ledger {
     pub metrics: DeliveryMetrics,
     /// What each event says of itself.
     pub message: String,
+    figures: Registry,
     epoch: Epoch,
     commits: watch::Sender<u64>,
 }
@@ -125,9 +127,10 @@ impl Ledger {
         store.installation(&installation).await.unwrap();
         let epoch = store.take_over(SHARD, "test").await.unwrap();
         store.open_destination(&destination(), clock.now()).await.unwrap();
-        let metrics = DeliveryMetrics::new().unwrap();
+        let figures = Registry::new();
+        let metrics = DeliveryMetrics::new(&figures).unwrap();
         let message = "A test did this.".to_owned();
-        Self { store, clock, waits: Arc::default(), metrics, message, epoch, commits: watch::channel(0).0 }
+        Self { store, clock, waits: Arc::default(), metrics, message, figures, epoch, commits: watch::channel(0).0 }
     }
 
     /// Appends `count` transitions of each of `names` and signals each commit.
@@ -209,21 +212,11 @@ impl Ledger {
         assert!(report.is_clean(), "{:#?}", report.violations);
     }
 
-    /// What a gauge says of `destination`.
+    /// What a gauge says of `destination`; 0 where it says nothing.
     pub fn gauge(&self, name: &str, destination: &DestinationId) -> i64 {
-        let registry = prometheus::Registry::new();
-        self.metrics.register(&registry).unwrap();
-        let mut found = 0;
-        for family in registry.gather().iter().filter(|family| family.name() == name) {
-            for metric in family.get_metric() {
-                if metric.get_label().iter().any(|label| label.value() == destination.as_str()) {
-                    #[allow(clippy::cast_possible_truncation, reason = "these gauges count")]
-                    let value = metric.get_gauge().get_value() as i64;
-                    found += value;
-                }
-            }
-        }
-        found
+        let series = format!("{name}{{destination=\"{destination}\"}} ");
+        let text = self.figures.render().unwrap();
+        text.lines().find_map(|line| line.strip_prefix(&series)).map_or(0, |value| value.parse().unwrap())
     }
 
     /// All rows, by stream and in their order.

@@ -4,6 +4,7 @@
 
 mod adopt;
 mod backup;
+mod migrate;
 mod recover;
 mod take;
 mod voids;
@@ -19,9 +20,8 @@ pub enum Command {
     Verify(backup::VerifyArgs),
     /// Write a backup into an empty database, of either kind.
     Restore(backup::RestoreArgs),
-    /// Fetch rows back that the ledger lost, or begin a new era without them.
     Recover(recover::Args),
-    /// Give the ledger to this cluster, after a move.
+    Migrate(migrate::Args),
     Adopt(adopt::Args),
 }
 
@@ -32,6 +32,7 @@ pub async fn run(command: Command) -> Result<(), Failure> {
         Command::Verify(args) => backup::verify(args).await,
         Command::Restore(args) => backup::restore(args).await,
         Command::Recover(args) => recover::run(args).await,
+        Command::Migrate(args) => migrate::run(args).await,
         Command::Adopt(args) => adopt::run(args).await,
     }
 }

@@ -35,17 +35,19 @@ states! {
     /// Where a backup stands.
     BackupState of Kind::Backup;
     /// It was asked for.
-    Pending => [Running Failed Terminating], Deadline::After(MINUTE.saturating_mul(5)), "nothing";
+    Pending => [Running Failed Terminating Detached], Deadline::After(MINUTE.saturating_mul(5)), "nothing";
     /// The dump is being made and stored.
-    Running => [Completed Failed Terminating], Deadline::FromSpec, "nothing";
+    Running => [Completed Failed Terminating Detached], Deadline::FromSpec, "nothing";
     /// The artifact is sealed.
-    Completed => [Terminating], Deadline::Never, "the artifact's bytes";
+    Completed => [Terminating Detached], Deadline::Never, "the artifact's bytes";
     /// There is no artifact.
-    Failed => [Terminating], Deadline::Never, "nothing";
+    Failed => [Terminating Detached], Deadline::Never, "nothing";
     /// It is being deleted.
-    Terminating => [Deleted], Deadline::After(MINUTE.saturating_mul(30)), "the artifact's bytes";
+    Terminating => [Deleted Detached], Deadline::After(MINUTE.saturating_mul(30)), "the artifact's bytes";
     /// Nothing of it is left, or only what was to be retained.
     Deleted => [], Deadline::Never, "nothing";
+    /// Trueup lets it be, and what was made for it stays.
+    Detached => [], Deadline::Never, "nothing";
 }
 
 /// What was read about a backup.

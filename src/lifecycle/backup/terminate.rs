@@ -29,7 +29,7 @@ pub(super) fn terminate(
     let working = Verdict::in_progress("Terminating", "The backup is being deleted.");
     let blank = Plan { finalizer: Finalizer::Keep, ..blank };
     match BackupState::named(&head.state) {
-        Some(BackupState::Deleted) => {
+        Some(BackupState::Deleted | BackupState::Detached) => {
             let finalizer = if backup.has_finalizer { Finalizer::Remove } else { Finalizer::Keep };
             return Plan { finalizer, ..blank };
         }
