@@ -19,8 +19,8 @@ pub fn kind(name: &str) -> ApiResource {
         "NetworkPolicy" => ("networking.k8s.io", "v1"),
         "Role" | "RoleBinding" | "ClusterRole" | "ClusterRoleBinding" => ("rbac.authorization.k8s.io", "v1"),
         "CustomResourceDefinition" => ("apiextensions.k8s.io", "v1"),
-        "SubjectAccessReview" => ("authorization.k8s.io", "v1"),
         "ValidatingWebhookConfiguration" => ("admissionregistration.k8s.io", "v1"),
+        "SubjectAccessReview" => ("authorization.k8s.io", "v1"),
         "Lease" => ("coordination.k8s.io", "v1"),
         _ => ("", "v1"),
     };
