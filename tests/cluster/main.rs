@@ -11,10 +11,13 @@ mod backups;
 mod commandline;
 mod conditions;
 mod crash;
+mod fidelity;
 mod hold;
 mod input;
 mod leadership;
 mod recover;
+#[path = "../simulation/script.rs"]
+mod script;
 mod settled;
 mod support;
 mod sweep;
