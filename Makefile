@@ -11,7 +11,7 @@ demo:
 test:
 	@hack/test
 
-## make e2e             the demo on a real node, and whether it showed what it should
+## make e2e             all of it on a real node: the demo, and Trueup installed, upgraded and uninstalled by Helm
 e2e:
 	@hack/e2e
 
@@ -31,13 +31,28 @@ build:
 lint:
 	@hack/test format scripts clippy
 
-## make crds            write crds/ anew from the types
+## make crds            write crds/, and their copies in the chart, anew from the types
 crds:
 	@cargo run --quiet --bin trueup -- crds --write crds
+	@cp crds/*.yaml charts/trueup-crds/files/
+
+## make chart           write values.yaml and its README's table anew from values.schema.json
+chart:
+	@TRUEUP_WRITE_CHART=1 cargo test --quiet --test chart values::
+
+## make image           build the image from the Dockerfile, without a registry, and print its archive
+image:
+	@hack/image
 
 ## make schemas         write schemas/ anew from the types
 schemas:
 	@cargo run --quiet --bin trueup -- schemas --write schemas
+
+## make reference       write what the program says of itself into docs/reference/ anew
+reference:
+	@cargo run --quiet --bin trueup -- reference > docs/reference/cli.md
+	@cargo run --quiet --bin trueup -- metrics > docs/reference/metrics.md
+	@cargo run --quiet --bin trueup -- crds --reference docs/reference/kinds
 
 ## make vectors         write tests/vectors/ anew from what makes them
 vectors:
@@ -51,4 +66,4 @@ clean-clusters:
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
-.PHONY: demo test e2e mutations bench-ledger build lint crds schemas vectors clean-clusters help
+.PHONY: demo test e2e mutations bench-ledger build image lint crds chart schemas reference vectors clean-clusters help

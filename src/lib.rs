@@ -7,6 +7,7 @@ pub mod backup;
 pub mod cli;
 pub mod cluster;
 pub mod domain;
+pub mod figures;
 pub mod ledger;
 pub mod lifecycle;
 pub mod outbox;

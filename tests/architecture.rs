@@ -11,17 +11,18 @@ use std::{
 /// For each module, the modules of this crate that it may use.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("domain", &[]),
+    ("figures", &[]),
     ("api", &["domain"]),
     // The heart stays pure: plain data in, plain data out.
     ("lifecycle", &["api", "domain"]),
     ("ledger", &["domain"]),
     ("sinks", &["domain", "ledger"]),
     // Of Kubernetes, the outbox knows nothing.
-    ("outbox", &["domain", "ledger", "sinks"]),
+    ("outbox", &["domain", "figures", "ledger", "sinks"]),
     ("receiver", &["domain", "sinks"]),
     ("backup", &["domain"]),
-    ("cluster", &["api", "domain", "ledger", "lifecycle"]),
-    ("telemetry", &["domain", "ledger", "outbox"]),
+    ("cluster", &["api", "domain", "figures", "ledger", "lifecycle"]),
+    ("telemetry", &["domain", "figures", "ledger", "outbox"]),
     // The only place where cluster, lifecycle and ledger meet.
     ("reconcile", &["api", "cluster", "domain", "ledger", "lifecycle", "outbox", "sinks", "telemetry"]),
 ];
@@ -33,7 +34,8 @@ const IMPURE: &[&str] =
 /// What decides: folders and files of src/.
 const PURE: &[&str] = &["lifecycle", "receiver/answer.rs", "receiver/envelope.rs", "receiver/inbox.rs"];
 
-const LONGEST_FILE: usize = 520;
+/// Of a source and of a test, in lines.
+const LONGEST_FILE: usize = 500;
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut found = vec![];
@@ -144,9 +146,11 @@ fn nothing_that_decides_does_io_or_reads_a_clock() {
 
 #[test]
 fn files_hold_one_idea() {
-    let long: BTreeMap<_, _> = sources(&src())
-        .into_iter()
-        .map(|path| (path.strip_prefix(src()).unwrap().to_owned(), fs::read_to_string(&path).unwrap().lines().count()))
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let long: BTreeMap<_, _> = ["src", "tests", "benches"]
+        .iter()
+        .flat_map(|folder| sources(&root.join(folder)))
+        .map(|path| (path.strip_prefix(root).unwrap().to_owned(), fs::read_to_string(&path).unwrap().lines().count()))
         .filter(|(_, lines)| *lines > LONGEST_FILE)
         .collect();
     assert!(long.is_empty(), "split by verb: {long:?}");

@@ -5,6 +5,8 @@
 
 mod support;
 
+#[path = "ledger/ahead.rs"]
+mod ahead;
 #[path = "ledger/amend.rs"]
 mod amend;
 #[path = "ledger/append.rs"]
@@ -45,6 +47,8 @@ mod restore;
 mod retention;
 #[path = "ledger/tamper.rs"]
 mod tamper;
+#[path = "ledger/upgrades.rs"]
+mod upgrades;
 #[path = "ledger/waiting.rs"]
 mod waiting;
 
@@ -115,8 +119,14 @@ on_every_store! {
     amend::an_answer_that_is_lost_leaves_nothing_to_be_written_twice
     amend::a_deposed_leader_amends_nothing
     amend::a_row_that_two_receivers_lack_is_stated_anew_once
+    amend::an_amendment_waits_while_the_ledger_is_behind
     mend::a_lane_that_begins_with_a_snapshot_begins_later_when_that_is_voided
     mend::what_is_not_known_to_have_arrived_is_remembered_since_it_was_first_sent
+    ahead::a_batch_decided_ahead_is_written_as_it_was_decided
+    ahead::a_batch_decided_behind_what_did_not_come_is_decided_anew
+    ahead::a_batch_decided_ahead_by_a_leader_that_is_deposed_meanwhile_is_fenced
+    ahead::many_writers_are_told_the_truth_while_batches_overlap_and_answers_are_lost
+    ahead::a_lane_finds_its_rows_wherever_they_lie
     appender::waiting_writers_share_transactions
     appender::a_lost_answer_is_resolved_by_reading
     appender::a_takeover_ends_the_appender

@@ -7,11 +7,11 @@ use std::{
 };
 
 use async_trait::async_trait;
-use prometheus::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use trueup::{
     domain::{Sequence, SystemRandom, Uid},
+    figures::Registry,
     outbox::{DeliveryMetrics, Destination, Limits, Parts, Relay},
     sinks::{Batch, Delivery, Ending, Sink},
 };
@@ -101,8 +101,8 @@ pub struct Relaying {
 
 impl Relaying {
     pub fn start(ledger: &Ledger, sink: Arc<dyn Sink>, limits: Limits, commits: watch::Receiver<u64>) -> Self {
-        let (metrics, registry) = (DeliveryMetrics::new().unwrap(), Registry::new());
-        metrics.register(&registry).unwrap();
+        let registry = Registry::new();
+        let metrics = DeliveryMetrics::new(&registry).unwrap();
         let parts = Parts {
             store: Arc::clone(&ledger.store),
             clock: Arc::clone(&ledger.clock),
@@ -118,10 +118,8 @@ impl Relaying {
 
     /// How many events were acknowledged, as its metrics say.
     pub fn acknowledged(&self) -> u64 {
-        let families = self.registry.gather();
-        let family = families.iter().find(|family| family.name() == "trueup_outbox_events_acknowledged_total");
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it counts")]
-        family
-            .map_or(0, |family| family.get_metric().iter().map(|metric| metric.get_counter().get_value() as u64).sum())
+        let text = self.registry.render().unwrap();
+        let values = text.lines().filter_map(|line| line.strip_prefix("trueup_outbox_events_acknowledged_total{"));
+        values.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
     }
 }

@@ -5,7 +5,7 @@ get_what_is_missing() {
   command -v cargo >/dev/null || fail "testing" "the command 'cargo' is not in PATH" "install Rust with rustup: https://rustup.rs"
   get_postgres
   require "the tests" restic=restic jq=jq curl=curl openssl=openssl shellcheck=shellcheck setpriv=util-linux flock=util-linux pgrep=procps \
-    python3=python3 node=nodejs
+    python3=python3 node=nodejs npm=npm
   mapfile -t scripts < <(grep --files-with-matches --recursive '^#!.*bash' hack .ci)
 }
 
@@ -34,7 +34,12 @@ build_cluster_meanwhile() {
     tail -n 15 "$logs/build-nats.log"
     fail "building the NATS server" "see above" "hack/nats/build"
   }
-  nice hack/cluster/build control-plane >"$logs/build-cluster.log" 2>&1 &
+  nice hack/typescript/build >"$logs/build-typescript.log" 2>&1 || {
+    tail -n 15 "$logs/build-typescript.log"
+    fail "installing the TypeScript compiler" "see above" "hack/typescript/build"
+  }
+  # Prometheus first: it takes some minutes, Kubernetes more.
+  { nice hack/prometheus/build && nice hack/cluster/build control-plane helm; } >"$logs/build-cluster.log" 2>&1 &
   cluster_build=$!
 }
 
@@ -45,7 +50,7 @@ wait_for_cluster_build() {
   ! kill -0 "$cluster_build" 2>/dev/null || echo "         waiting for the programs of the throwaway Kubernetes; $logs/build-cluster.log says how far they are"
   wait "$cluster_build" || {
     tail -n 15 "$logs/build-cluster.log"
-    fail "building the throwaway Kubernetes" "see above" "hack/cluster/build control-plane"
+    fail "building Prometheus and the throwaway Kubernetes" "see above" "hack/prometheus/build && hack/cluster/build control-plane"
   }
   cluster_build=''
   ((SECONDS - began < 2)) || took+=("$(printf '%-12s %5d s' waiting $((SECONDS - began)))")

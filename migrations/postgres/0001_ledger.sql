@@ -151,7 +151,8 @@ CREATE TABLE destination (
 -- phase: 0 idle (all acknowledged), 1 ready since due_at, 2 waiting until due_at, 3 held until due_at, 4 parked since
 -- due_at. first: the place where it begins; if that is not 1, with a snapshot. held_at: when the last holder took it.
 -- doubt_since: when its next row was first sent without anybody knowing what became of that. furthest: how far it was
--- before the receiver asked for rows again.
+-- before the receiver asked for rows again. from_position: no row that it is owed lies before; 0 where that is not known.
+-- It spares a claim the partitions before.
 CREATE TABLE lane (
     destination TEXT COLLATE "C" NOT NULL,
     uid         TEXT COLLATE "C" NOT NULL,
@@ -167,6 +168,7 @@ CREATE TABLE lane (
     furthest    BIGINT   NOT NULL DEFAULT 0,
     park_reason TEXT,
     last_error  TEXT,
+    from_position BIGINT NOT NULL DEFAULT 0,
     PRIMARY KEY (destination, uid)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
 

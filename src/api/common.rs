@@ -30,8 +30,14 @@ pub mod annotation {
     pub const OWNER_UID: &str = "trueup.dev/owner-uid";
     /// A digest of what was applied, which tells a removed field from one that was never set.
     pub const APPLIED: &str = "trueup.dev/applied";
-    /// `disabled` stops every write to the cluster for this object but its status.
+    /// How far Trueup may go for this object: `disabled` stops every write to the cluster for it but its status, `detached`
+    /// lets it be for good. On a Tenant it holds for all that is the tenant's, on the installation's ConfigMap for everything.
     pub const RECONCILE: &str = "trueup.dev/reconcile";
+    /// Who said so, and why.
+    pub const RECONCILE_BY: &str = "trueup.dev/reconcile-by";
+
+    /// On a Backup: when somebody restored it elsewhere and saw that it is whole, and who.
+    pub const RESTORE_VERIFIED: &str = "trueup.dev/restore-verified";
     /// When the pods were last asked to restart.
     pub const RESTART_AT: &str = "trueup.dev/restart-at";
 }

@@ -9,6 +9,7 @@ mod backuprepository;
 mod billingsink;
 mod common;
 mod quantity;
+mod reference;
 mod sinks;
 mod tenant;
 
@@ -22,7 +23,8 @@ pub use backuprepository::{
 pub use billingsink::{BillingSink, BillingSinkSpec, BillingSinkStatus, SinkMode, SinkSelector};
 pub use common::{API_GROUP, API_VERSION, Condition, LedgerRef, LocalName, MANAGER, SecretKey, annotation, label};
 pub use quantity::{ParseQuantityError, Quantity};
-pub use sinks::{CaBundle, ConfigMapKey, NatsSink, OpenMeterSink, WebhookSink};
+pub use reference::reference;
+pub use sinks::{CaBundle, ConfigMapKey, NatsSink, OpenMeterSink, Sending, WebhookSink};
 pub use tenant::{
     Billing, Isolation, LimitSpec, NamespaceStatus, Owner, OwnerKind, OwnerRole, PodSecurity, QuotaSpec, Tenant,
     TenantDeletion, TenantNamespace, TenantSpec, TenantStatus,

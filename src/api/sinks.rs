@@ -17,25 +17,17 @@ pub struct WebhookSink {
     /// The signing keys, one `whsec_...` a line: the first is current, a second is still accepted while it is rotated.
     /// The Secret is read from Trueup's own namespace.
     pub secret_ref: SecretKey,
-    /// The CA that vouches for it, and the only one then. Without, the well-known ones do.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ca_bundle: Option<CaBundle>,
     /// Whether several events, also of several resources, are sent in one message:
     /// `application/cloudevents-batch+json`.
     #[serde(default)]
     pub batch: bool,
-    /// How long one message may take, in seconds.
-    #[serde(default = "timeout")]
-    #[schemars(range(min = 1, max = 60))]
-    pub timeout_seconds: i32,
     /// How many messages may be under way at once, no two of them about the same resource.
     #[serde(default = "concurrency")]
     #[schemars(range(min = 1, max = 256))]
     pub concurrency: i32,
-    /// How many events may be sent per second.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 100_000))]
-    pub events_per_second: Option<i32>,
+    /// How it is sent to.
+    #[serde(flatten)]
+    pub sending: Sending,
 }
 
 /// A JetStream stream of NATS.
@@ -58,21 +50,13 @@ pub struct NatsSink {
     /// A `.creds` file, an nkey seed or a token. The Secret is read from Trueup's own namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_ref: Option<SecretKey>,
-    /// The CA that vouches for it, and the only one then. Without, the well-known ones do.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ca_bundle: Option<CaBundle>,
-    /// How long one event may take, in seconds.
-    #[serde(default = "timeout")]
-    #[schemars(range(min = 1, max = 60))]
-    pub timeout_seconds: i32,
     /// How many events may be under way at once, each of another resource.
     #[serde(default = "concurrency")]
     #[schemars(range(min = 1, max = 256))]
     pub concurrency: i32,
-    /// How many events may be sent per second.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 100_000))]
-    pub events_per_second: Option<i32>,
+    /// How it is sent to.
+    #[serde(flatten)]
+    pub sending: Sending,
 }
 
 /// A server that speaks OpenMeter's API for events.
@@ -86,6 +70,19 @@ pub struct OpenMeterSink {
     /// Its API key. The Secret is read from Trueup's own namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_ref: Option<SecretKey>,
+    /// How many messages may be under way at once, no two of them about the same resource.
+    #[serde(default = "few")]
+    #[schemars(range(min = 1, max = 256))]
+    pub concurrency: i32,
+    /// How it is sent to.
+    #[serde(flatten)]
+    pub sending: Sending,
+}
+
+/// What may be said of every receiver.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Sending {
     /// The CA that vouches for it, and the only one then. Without, the well-known ones do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_bundle: Option<CaBundle>,
@@ -93,10 +90,6 @@ pub struct OpenMeterSink {
     #[serde(default = "timeout")]
     #[schemars(range(min = 1, max = 60))]
     pub timeout_seconds: i32,
-    /// How many messages may be under way at once, no two of them about the same resource.
-    #[serde(default = "few")]
-    #[schemars(range(min = 1, max = 256))]
-    pub concurrency: i32,
     /// How many events may be sent per second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100_000))]

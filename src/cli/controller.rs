@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use super::{Failure, ask_receiver::AskReceiver, failure::UNREACHABLE, when::When, who};
 use crate::{
-    cluster::{self, Caches, Cluster, Events, IdentityError, Lease},
+    cluster::{self, Caches, Cluster, Events, IdentityError, Lease, RequestMetrics},
     domain::{Clock, Epoch, Era, InstallationId, Shard, SystemClock, SystemRandom},
     ledger::{self, Appender, AppenderLimits, Installation, Store, StoreError, Waits, Want, pruner},
     lifecycle::TABLES,
@@ -56,6 +56,10 @@ pub struct Args {
     /// not sent yet. Without this, everything is kept.
     #[arg(long, env = "TRUEUP_KEEP_TRANSITIONS", value_name = "SPAN", value_parser = keep)]
     pub keep_transitions: Option<Span>,
+    /// How many tenants the metrics name in their label `tenant`, the oldest first; the others are `other`. 0 leaves the label
+    /// out.
+    #[arg(long, env = "TRUEUP_METRICS_TENANTS", value_name = "TENANTS", default_value = "1000", value_parser = clap::value_parser!(u16).range(0..=1_000))]
+    pub metrics_tenants: u16,
     /// Record and show, but change nothing in the cluster.
     #[arg(long, env = "TRUEUP_OBSERVE_ONLY")]
     pub observe_only: bool,
@@ -74,17 +78,19 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<(), Failure> {
         Failure::usage(&format!("listening on {} for metrics and health: {error}; give another --listen", args.listen))
     })?;
     let store = ledger::open(&args.database_url, TABLES).map_err(|error| Failure::usage(&error))?;
-    let client = cluster::connect(args.kubeconfig.as_deref()).await.map_err(|error| match error {
-        cluster::ConnectError::Configuration(_) | cluster::ConnectError::Refused { .. } => Failure::usage(&error),
-        cluster::ConnectError::Unreachable { .. } => Failure::unreachable(&error),
-    })?;
+    let unusable = |error: prometheus::Error| Failure::usage(&format!("setting up the metrics: {error}"));
+    let metrics = Arc::new(Metrics::new().map_err(unusable)?);
+    let requests = RequestMetrics::new(metrics.registry(), clock.clone()).map_err(unusable)?;
+    let client =
+        cluster::connect_counted(args.kubeconfig.as_deref(), &requests).await.map_err(|error| match error {
+            cluster::ConnectError::Configuration(_) | cluster::ConnectError::Refused { .. } => Failure::usage(&error),
+            cluster::ConnectError::Unreachable { .. } => Failure::unreachable(&error),
+        })?;
     store.migrate().await.map_err(|error| store_failure(&error))?;
     require_crds(&client).await?;
     let receiver = args.receiver.as_deref().map(AskReceiver::new).transpose()?;
     identify(&client, &args.namespace, &*store).await?;
 
-    let metrics =
-        Arc::new(Metrics::new().map_err(|error| Failure::usage(&format!("setting up the metrics: {error}")))?);
     let waits = Arc::<Waits>::default();
     let health = Arc::new(Health::new(waits.clone(), clock.clone()));
     health.waits_for(vec!["the first watches".into()]);
@@ -104,7 +110,7 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<(), Failure> {
             () = lease.acquire() => {}
         }
         let ended = candidate.lead(&mut lease, &stop).await;
-        candidate.metrics.leads(None);
+        candidate.metrics.stands_down(candidate.clock.now());
         lease.release().await;
         match ended {
             Ended::Stopped => break,
@@ -180,7 +186,7 @@ impl Candidate {
             Err(ended) => return ended,
         };
         info!(%epoch, "leading");
-        self.metrics.leads(Some(epoch.get()));
+        self.metrics.leads(epoch.get());
         let (appender, appending) = Appender::start(
             self.store.clone(),
             shard,
@@ -189,6 +195,8 @@ impl Candidate {
             AppenderLimits::default(),
             self.waits.clone(),
         );
+        let metrics = self.metrics.clone();
+        appender.stats().tell(move |what| metrics.appending(what));
         let fenced = appender.fenced().clone();
         let over = CancellationToken::new();
         let relay = Arc::new(Relay::new(
@@ -220,11 +228,14 @@ impl Candidate {
             receivers: self.receiver.iter().map(|it| Arc::new(it.clone()) as Arc<dyn Applied>).collect(),
             sweep: SweepOptions { every: Duration::from_secs(self.args.sweep_seconds), limit: self.args.sweep_limit },
             metrics: self.metrics.clone(),
+            tenants_named: usize::from(self.args.metrics_tenants),
             namespace: self.args.namespace.clone(),
             mover_image: self.args.mover_image.clone(),
             observe_only: self.args.observe_only,
+            mandates: reconcile::Mandates::default(),
             written: reconcile::Written::default(),
             looked: reconcile::Looked::default(),
+            readiness: reconcile::Readiness::default(),
             retries: reconcile::Retries::default(),
         });
         let reconciling = async {

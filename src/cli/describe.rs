@@ -123,7 +123,7 @@ pub fn style_of(state: &State) -> Style {
         "Available" | "Active" | "Completed" => GOOD,
         "Degraded" | "Failed" => BAD,
         "Suspended" => CALM,
-        "Deleted" => DIM,
+        "Deleted" | "Detached" => DIM,
         _ => BUSY,
     }
 }

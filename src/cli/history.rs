@@ -66,13 +66,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     if streams.is_empty() {
         return Err(Failure::violated(&wanted.resource.unknown()));
     }
-    match args.output {
-        Output::Table => {
-            reading::emit(&render(&streams, &wanted));
-            Ok(())
-        }
-        Output::Json => reading::emit_json(&to_json(&streams)?),
-    }
+    args.output.print(&to_json(&streams)?, || render(&streams, &wanted))
 }
 
 /// What was asked for.

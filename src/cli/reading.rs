@@ -32,6 +32,11 @@ impl Ledger {
         self.try_open().await.map_err(|error| failure(&error))
     }
 
+    /// The one at `url`.
+    pub fn at(url: &str) -> Self {
+        Self { database_url: url.to_owned() }
+    }
+
     /// Its address.
     pub fn url(&self) -> &str {
         &self.database_url
@@ -67,6 +72,19 @@ pub enum Output {
     Table,
     /// For programs.
     Json,
+}
+
+impl Output {
+    /// Writes an answer: `value` for programs, `lines` for people.
+    pub fn print(self, value: &impl Serialize, lines: impl FnOnce() -> Vec<Text>) -> Result<(), Failure> {
+        match self {
+            Self::Table => {
+                emit(&lines());
+                Ok(())
+            }
+            Self::Json => emit_json(value),
+        }
+    }
 }
 
 /// Writes `lines` to standard output: in colours on a terminal, unless NO_COLOR asks for none.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Failure, describe, reading};
 use crate::{
+    cluster::{CustomKind, OwnerKey},
     domain::{Kind, Uid},
     ledger::{Head, RowQuery, Store},
 };
@@ -92,6 +93,11 @@ impl Resource {
         describe::resource(self.kind, self.namespace.as_deref(), &self.name)
     }
 
+    /// The object of that name in the cluster.
+    pub fn key(&self) -> OwnerKey {
+        OwnerKey { kind: CustomKind::of(self.kind), namespace: self.namespace.clone(), name: self.name.clone() }
+    }
+
     /// As it is typed: `appdeployment acme-prod/web`.
     pub fn typed(&self) -> String {
         format!("{} {}", self.kind.lower(), describe::name(self.namespace.as_deref(), &self.name))
@@ -117,7 +123,12 @@ impl Resource {
         self.kind == subject.kind
             && self.namespace == subject.namespace
             && self.name == subject.name
-            && self.uid.as_ref().is_none_or(|uid| *uid == subject.uid)
+            && self.may_be(&subject.uid)
+    }
+
+    /// Whether the object with this UID may be meant.
+    pub fn may_be(&self, uid: &Uid) -> bool {
+        self.uid.as_ref().is_none_or(|meant| meant == uid)
     }
 
     /// The heads of its streams, oldest first; at least one.

@@ -72,17 +72,9 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     };
     let mut found = read(&store, &mut query).await?;
     found.sort_by(|a, b| a.order().cmp(&b.order()));
-    match args.output {
-        Output::Table => {
-            reading::emit(&render(&found, at, as_of));
-            Ok(())
-        }
-        Output::Json => reading::emit_json(&json!({
-            "at": at,
-            "asOf": query.as_of,
-            "resources": found.iter().map(Found::to_json).collect::<Vec<_>>(),
-        })),
-    }
+    let resources: Vec<_> = found.iter().map(Found::to_json).collect();
+    let answer = json!({ "at": at, "asOf": query.as_of, "resources": resources });
+    args.output.print(&answer, || render(&found, at, as_of))
 }
 
 /// A resource as it was, and its event.

@@ -4,10 +4,14 @@ use std::{path::Path, time::Duration};
 
 use kube::{
     Client, Config,
+    client::ClientBuilder,
     config::{KubeConfigOptions, Kubeconfig},
 };
 
-use super::write::{is_refusal, said};
+use super::{
+    RequestMetrics,
+    write::{is_refusal, said},
+};
 
 /// Why there is no connection to the cluster.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +44,19 @@ pub enum ConnectError {
 /// The client's own retries are off: they would send a write again that nobody decided about, from a process that may
 /// have lost its lease meanwhile.
 pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> {
+    let (config, url) = configured(kubeconfig).await?;
+    let client = Client::try_from(config).map_err(|error| ConnectError::Configuration(error.to_string()))?;
+    works(client, url).await
+}
+
+/// The same, and `requests` are counted.
+pub async fn connect_counted(kubeconfig: Option<&Path>, requests: &RequestMetrics) -> Result<Client, ConnectError> {
+    let (config, url) = configured(kubeconfig).await?;
+    let builder = ClientBuilder::try_from(config).map_err(|error| ConnectError::Configuration(error.to_string()))?;
+    works(builder.with_layer(requests).build(), url).await
+}
+
+async fn configured(kubeconfig: Option<&Path>) -> Result<(Config, String), ConnectError> {
     let configuration = |error: &dyn std::fmt::Display| ConnectError::Configuration(error.to_string());
     let mut config = match kubeconfig {
         Some(path) => {
@@ -52,7 +69,10 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> 
     config.connect_timeout = Some(Duration::from_secs(5));
     config.default_retry = false;
     let url = config.cluster_url.to_string();
-    let client = Client::try_from(config).map_err(|error| configuration(&error))?;
+    Ok((config, url))
+}
+
+async fn works(client: Client, url: String) -> Result<Client, ConnectError> {
     match tokio::time::timeout(Duration::from_secs(10), client.apiserver_version()).await {
         Ok(Ok(_)) => Ok(client),
         Ok(Err(source)) if is_refusal(&source) => Err(ConnectError::Refused { url, source: Box::new(source) }),

@@ -11,11 +11,12 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
 };
 
-use super::write::said;
+use super::{mandate::saying, write::said};
 use crate::{
     api::{MANAGER, label},
     domain::{InstallationId, Uid},
     ledger::Installation,
+    lifecycle::mandate::Said,
 };
 
 const CONFIG_MAP: &str = "trueup-installation";
@@ -59,6 +60,20 @@ pub enum IdentityError {
         /// The installation in the ledger.
         ledger: String,
     },
+}
+
+/// What was said of the whole installation: how far Trueup may go for anything in this cluster.
+pub async fn said_of_installation(client: &Client, namespace: &str) -> Result<Said, IdentityError> {
+    let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+    let found = api.get_opt(CONFIG_MAP).await.map_err(failed("reading", namespace))?;
+    Ok(found.map(|found| Said::by_annotations(found.annotations())).unwrap_or_default())
+}
+
+/// Says it.
+pub async fn say_of_installation(client: &Client, namespace: &str, said: &Said) -> Result<(), IdentityError> {
+    let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+    let patch = Patch::Merge(saying(said));
+    api.patch(CONFIG_MAP, &PatchParams::default(), &patch).await.map(drop).map_err(failed("annotating", namespace))
 }
 
 /// What stands for the installation in the cluster, for Events that are about no resource.

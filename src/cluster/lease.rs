@@ -119,10 +119,12 @@ impl Lease {
 
     /// Renews until the term is lost, and then ends.
     pub async fn keep(&mut self) {
-        let every = self.duration / 3;
+        let mut failed = false;
         loop {
-            tokio::time::sleep(every.min(self.term.remaining())).await;
-            match self.renew().await {
+            tokio::time::sleep(until_renewal(self.duration, self.term.remaining(), failed)).await;
+            let renewed = self.renew().await;
+            failed = renewed.is_err();
+            match renewed {
                 Ok(true) => {}
                 Ok(false) => break warn!("another process holds the Lease now"),
                 Err(error) => warn!(%error, "the Lease could not be renewed; trying again"),
@@ -138,13 +140,37 @@ impl Lease {
     /// Gives the Lease up, so that another takes over at once.
     pub async fn release(&mut self) {
         self.term.end();
-        let Some(mut lease) = self.held.take() else { return };
+        let Some(lease) = self.held.take() else { return };
+        let given_up = match self.give_up(lease).await {
+            // A renewal was under way when nobody waited for its answer any more.
+            Err(error) if is_conflict(&error) => self.give_up_anew().await,
+            given_up => given_up,
+        };
+        if let Err(error) = given_up {
+            debug!(%error, "the Lease was not given up; it will run out");
+        }
+    }
+
+    async fn give_up(&self, mut lease: Object) -> Result<(), LeaseError> {
         if let Some(spec) = &mut lease.spec {
             spec.holder_identity = None;
         }
-        if let Err(error) = self.replace(lease, "giving up").await {
-            debug!(%error, "the Lease was not given up; it will run out");
+        self.replace(lease, "giving up").await.map(drop)
+    }
+
+    async fn give_up_anew(&self) -> Result<(), LeaseError> {
+        match self.ours().await? {
+            Some(lease) => self.give_up(lease).await,
+            None => Ok(()),
         }
+    }
+
+    /// The Lease as the API server has it, if this process holds it.
+    async fn ours(&self) -> Result<Option<Object>, LeaseError> {
+        let found = self.bounded("reading", self.api.get_opt(&self.name)).await?;
+        Ok(found.filter(|lease| {
+            lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()) == Some(self.identity.as_str())
+        }))
     }
 
     /// Tries once.
@@ -200,11 +226,7 @@ impl Lease {
 
     /// A renewal whose answer was lost makes the next one conflict with it: look whose it is before giving up.
     async fn renewed_after_all(&mut self, begun: Duration) -> Result<bool, LeaseError> {
-        let found = self.bounded("reading", self.api.get_opt(&self.name)).await?;
-        let ours = found.filter(|lease| {
-            lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()) == Some(self.identity.as_str())
-        });
-        Ok(ours.is_some_and(|lease| self.hold(lease, begun)))
+        Ok(self.ours().await?.is_some_and(|lease| self.hold(lease, begun)))
     }
 
     /// The term counts from before the request, so that it never ends later here than for those who wait.
@@ -244,7 +266,35 @@ impl Lease {
     }
 }
 
+/// How long to wait before a Lease of `duration` is renewed of which `remaining` is left: until a third of it is over. Whoever took
+/// long to begin its term renews at once, since close to a term's end nothing is written.
+fn until_renewal(duration: Duration, remaining: Duration, failed: bool) -> Duration {
+    let pause = if failed { duration / 6 } else { Duration::ZERO };
+    remaining.saturating_sub(duration * 2 / 3).max(pause).min(remaining)
+}
+
 fn is_conflict(error: &LeaseError) -> bool {
     matches!(error, LeaseError::Api { source, .. }
         if matches!(&**source, kube::Error::Api(status) if status.is_conflict() || status.is_already_exists()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_is_renewed_when_a_third_of_it_is_over_whenever_that_was() {
+        let (second, lease) = (Duration::from_secs(1), Duration::from_secs(3));
+        assert_eq!(until_renewal(lease, lease, false), second, "just taken");
+        assert_eq!(until_renewal(lease, second * 2, false), Duration::ZERO, "the term took a second to begin");
+        assert_eq!(until_renewal(lease, second, false), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_renewal_that_failed_is_tried_again_after_a_pause_that_ends_with_the_term() {
+        let lease = Duration::from_secs(3);
+        assert_eq!(until_renewal(lease, Duration::from_secs(2), true), Duration::from_millis(500));
+        assert_eq!(until_renewal(lease, Duration::from_millis(200), true), Duration::from_millis(200));
+        assert_eq!(until_renewal(lease, Duration::ZERO, true), Duration::ZERO);
+    }
 }

@@ -12,7 +12,10 @@ use crate::{
     api::{Condition, LedgerRef},
     domain::{Era, Kind, Labels, Sequence, State, TenantName, Timestamp, Uid},
     ledger::comparisons::{Shown, ShownPlace},
-    lifecycle::FINALIZER,
+    lifecycle::{
+        FINALIZER,
+        mandate::{Mandate, Said},
+    },
 };
 
 /// How many objects are in one answer.
@@ -36,6 +39,10 @@ pub struct Listed {
     pub deleting: bool,
     /// When it was made.
     pub created: Option<Timestamp>,
+    /// What its own annotation says.
+    pub mandate: Mandate,
+    /// Whether it says that it is paused.
+    pub paused: bool,
     /// The condition `Ready`.
     pub ready: Option<Condition>,
     /// The condition `Stalled`.
@@ -92,6 +99,7 @@ fn listed(kind: Kind, object: &DynamicObject) -> Listed {
         Some(conditions.swap_remove(place))
     };
     let (ready, stalled) = (condition("Ready"), condition("Stalled"));
+    let shows_paused = condition("Paused").is_some_and(|condition| condition.status == "True");
     let stands = stalled.as_ref().filter(|condition| condition.status == "True");
     let paused = ready.as_ref().filter(|condition| condition.reason == "Paused");
     let waits_for = stands.or(paused).map(|condition| format!("{}: {}", condition.reason, condition.message));
@@ -115,6 +123,8 @@ fn listed(kind: Kind, object: &DynamicObject) -> Listed {
         },
         deleting: object.metadata.deletion_timestamp.is_some(),
         created: object.creation_timestamp().map(|time| time.0.into()),
+        mandate: Said::by_annotations(object.annotations()).mandate,
+        paused: shows_paused,
         ready,
         stalled,
         desired: spec["replicas"].as_i64(),

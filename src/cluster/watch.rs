@@ -26,7 +26,7 @@ use super::{
     resources::{CustomKind, child_resource},
 };
 use crate::{
-    api::{MANAGER, label},
+    api::{MANAGER, annotation, label},
     lifecycle::ChildKind,
 };
 
@@ -201,7 +201,7 @@ async fn watch_custom(client: Client, kind: CustomKind, mut writer: Writer<Dynam
             Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) => {
                 let request = request(kind, object);
                 caches.tell(request.clone());
-                if kind == CustomKind::BackupRepository || !same_spec(before.as_deref(), object) {
+                if kind == CustomKind::BackupRepository || !same_for_others(before.as_deref(), object) {
                     caches.tell_dependents(&request.0);
                 }
             }
@@ -254,10 +254,13 @@ async fn watch_indexed(client: Client, kind: Indexed, config: watcher::Config, c
     debug!(watch = %name, "a watch has ended");
 }
 
-/// Whether only an object's status or metadata changed, which concerns nobody else.
-fn same_spec(before: Option<&DynamicObject>, now: &DynamicObject) -> bool {
+/// Whether only such things of an object changed as concern nobody else: its status and most of its metadata.
+fn same_for_others(before: Option<&DynamicObject>, now: &DynamicObject) -> bool {
+    let said = |object: &DynamicObject| object.annotations().get(annotation::RECONCILE).cloned();
     before.is_some_and(|before| {
-        before.metadata.generation == now.metadata.generation && before.metadata.uid == now.metadata.uid
+        before.metadata.generation == now.metadata.generation
+            && before.metadata.uid == now.metadata.uid
+            && said(before) == said(now)
     })
 }
 

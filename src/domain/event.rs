@@ -146,9 +146,10 @@ impl Event {
 
     /// Computes the hash over `data.prevHash` and the contents, and freezes the bytes.
     pub fn seal(mut self) -> Result<SealedEvent, EventFault> {
-        let hash = self.computed_hash()?;
-        self.data.hash = Some(hash);
-        Ok(SealedEvent { body: serde_json::to_vec(&self)?, hash })
+        self.data.hash = None;
+        let canonical = serde_json::to_vec(&self)?;
+        let hash = Hash::chain(self.data.prev_hash, &canonical);
+        Ok(SealedEvent { body: with_hash(canonical, hash), hash })
     }
 
     /// Reads an event and checks that its hash follows from its contents.
@@ -160,13 +161,18 @@ impl Event {
         let computed = Hash::chain(event.data.prev_hash, &without_hash(body, said));
         if said == computed { Ok(event) } else { Err(EventFault::Altered { id: event.id, said, computed }) }
     }
+}
 
-    fn computed_hash(&mut self) -> Result<Hash, EventFault> {
-        let hash = self.data.hash.take();
-        let canonical = serde_json::to_vec(self)?;
-        self.data.hash = hash;
-        Ok(Hash::chain(self.data.prev_hash, &canonical))
+/// The key that follows `hash` in `data`. A text cannot hold it: quotes within texts are escaped.
+const BEHIND_HASH: &[u8] = b"\"kind\":";
+
+/// The bytes of an event with the hash that was computed over them: what writing it all once more would give.
+fn with_hash(mut canonical: Vec<u8>, hash: Hash) -> Vec<u8> {
+    let place = canonical.windows(BEHIND_HASH.len()).position(|part| part == BEHIND_HASH);
+    if let Some(place) = place {
+        canonical.splice(place..place, format!("\"hash\":\"{hash}\",").into_bytes());
     }
+    canonical
 }
 
 /// The bytes of an event without its `data.hash`: what the hash was computed over.

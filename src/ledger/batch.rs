@@ -54,48 +54,80 @@ pub fn decide(
     now: Timestamp,
     drafts: &[Draft],
 ) -> Result<Batch, AppendError> {
-    let Standing { mut shard, installation, mut heads, selectors } = standing;
-    if shard.epoch != epoch {
-        return Err(AppendError::Fenced { shard: shard.id, mine: epoch, current: shard.epoch });
+    let mut decision = Decision::begin(tables, standing, epoch, now)?;
+    for draft in drafts {
+        decision.take(draft);
     }
-    // A clock that was set back must not make the record run backwards.
-    let recorded_at = shard.recorded_at.map_or(now, |last| last.max(now));
-    let mut rows = Vec::with_capacity(drafts.len());
-    let mut moved = BTreeSet::new();
-    let mut chosen = Vec::new();
-    let outcomes = drafts
-        .iter()
-        .map(|draft| {
-            let uid = &draft.subject.uid;
-            let before = heads.get(uid);
-            if draft.after != before.map(|head| head.sequence) {
-                return Outcome::Stale(before.cloned().map(Box::new));
-            }
-            if let Some(why) = fault(tables, &shard, draft, before) {
-                return Outcome::Illegal(why);
-            }
-            let place = Place { position: shard.head.next(), epoch, recorded_at };
-            match row_of(&installation, &shard, place, draft, before) {
-                Err(why) => Outcome::Illegal(why),
-                Ok(row) => {
-                    let head = head_of(tables, &installation, draft, before, &row);
-                    shard.head = row.position;
-                    rows.push(row);
-                    moved.insert(uid.clone());
-                    if before.is_none() {
-                        chosen.extend(chosen_by(&selectors, draft));
-                    }
-                    heads.insert(uid.clone(), head.clone());
-                    Outcome::Appended(Box::new(head))
-                }
-            }
-        })
-        .collect();
-    if !rows.is_empty() {
-        shard.recorded_at = Some(recorded_at);
+    Ok(decision.finish())
+}
+
+/// A batch that grows draft by draft.
+#[derive(Debug)]
+pub struct Decision {
+    tables: Tables,
+    /// As it becomes with what was taken.
+    standing: Standing,
+    recorded_at: Timestamp,
+    outcomes: Vec<Outcome>,
+    rows: Vec<Row>,
+    moved: BTreeSet<Uid>,
+    chosen: Vec<(DestinationId, Uid)>,
+}
+
+impl Decision {
+    /// An empty batch behind `standing`. The only error is `Fenced`.
+    pub fn begin(tables: Tables, standing: Standing, epoch: Epoch, now: Timestamp) -> Result<Self, AppendError> {
+        let shard = &standing.shard;
+        if shard.epoch != epoch {
+            return Err(AppendError::Fenced { shard: shard.id, mine: epoch, current: shard.epoch });
+        }
+        // A clock that was set back must not make the record run backwards.
+        let recorded_at = shard.recorded_at.map_or(now, |last| last.max(now));
+        let (outcomes, rows, moved, chosen) = Default::default();
+        Ok(Self { tables, standing, recorded_at, outcomes, rows, moved, chosen })
     }
-    let heads = moved.iter().filter_map(|uid| heads.remove(uid)).collect();
-    Ok(Batch { outcomes, rows, heads, shard, chosen })
+
+    /// Decides what `draft` becomes, behind those that were taken before.
+    pub fn take(&mut self, draft: &Draft) {
+        let outcome = self.outcome(draft);
+        self.outcomes.push(outcome);
+    }
+
+    fn outcome(&mut self, draft: &Draft) -> Outcome {
+        let Standing { shard, installation, heads, selectors } = &mut self.standing;
+        let uid = &draft.subject.uid;
+        let before = heads.get(uid);
+        if draft.after != before.map(|head| head.sequence) {
+            return Outcome::Stale(before.cloned().map(Box::new));
+        }
+        if let Some(why) = fault(self.tables, shard, draft, before) {
+            return Outcome::Illegal(why);
+        }
+        let place = Place { position: shard.head.next(), epoch: shard.epoch, recorded_at: self.recorded_at };
+        let row = match row_of(installation, shard, place, draft, before) {
+            Ok(row) => row,
+            Err(why) => return Outcome::Illegal(why),
+        };
+        let head = head_of(self.tables, installation, draft, before, &row);
+        shard.head = row.position;
+        self.rows.push(row);
+        self.moved.insert(uid.clone());
+        if before.is_none() {
+            self.chosen.extend(chosen_by(selectors, draft));
+        }
+        heads.insert(uid.clone(), head.clone());
+        Outcome::Appended(Box::new(head))
+    }
+
+    /// What is to be written.
+    pub fn finish(self) -> Batch {
+        let Standing { mut shard, mut heads, .. } = self.standing;
+        if !self.rows.is_empty() {
+            shard.recorded_at = Some(self.recorded_at);
+        }
+        let heads = self.moved.iter().filter_map(|uid| heads.remove(uid)).collect();
+        Batch { outcomes: self.outcomes, rows: self.rows, heads, shard, chosen: self.chosen }
+    }
 }
 
 /// The lanes to destinations with `selectors` of the stream that `draft` opens.

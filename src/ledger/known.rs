@@ -1,36 +1,86 @@
 //! What this process knows of a shard from its last append, so that the next one need not read it.
 //!
 //! It may be out of date at any time, and is never trusted: whatever is decided by it is written only if the shard's row is
-//! still where it was, and everything that a decision stands on moves that row. (SQLite looks at the row first, under its
-//! lock; PostgreSQL writes nothing unless the row is still there.)
+//! still where it was, and everything that a decision stands on moves that row. (PostgreSQL writes nothing unless the row
+//! is still there; SQLite reads it all again under its lock, but for the heads.)
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use super::{
-    batch::{Batch, Standing},
+    ahead::{Ahead, Ticket},
+    batch::{Batch, Decision, Standing},
     types::{Draft, Head, ShardRow},
 };
-use crate::domain::{Position, Shard, Uid};
+use crate::domain::{Epoch, Position, Shard, Tables, Timestamp, Uid};
 
 /// So many heads are kept, of about a kilobyte each.
 const HEADS: usize = 16_384;
 
-/// One for each shard, except for those that somebody is appending to.
+/// What is known of each shard.
 #[derive(Debug, Default)]
-pub(super) struct Known(Mutex<HashMap<Shard, Memory>>);
+pub(super) struct Known(Mutex<Places>);
+
+#[derive(Debug, Default)]
+struct Places {
+    last: Ticket,
+    shards: HashMap<Shard, Place>,
+}
+
+#[derive(Debug)]
+struct Place {
+    memory: Memory,
+    /// Names this memory: no other, of whatever attempt, ever has the same.
+    ticket: Ticket,
+    /// Whether it holds only if what is being written at this moment is committed.
+    promised: bool,
+}
 
 impl Known {
-    /// Takes what is known of a shard. Whoever comes before it is put back knows nothing.
-    pub(super) fn take(&self, shard: Shard) -> Option<Memory> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&shard)
+    fn lock(&self) -> MutexGuard<'_, Places> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn put(&self, memory: Memory) {
+    /// Takes what is known of a shard. Whoever comes before it is put back knows nothing.
+    ///
+    /// What was promised and never kept, because its writer failed or was dropped, is not known.
+    pub(super) fn take(&self, shard: Shard) -> Option<(Memory, Ticket)> {
+        let place = self.lock().shards.remove(&shard)?;
+        (!place.promised).then_some((place.memory, place.ticket))
+    }
+
+    /// Puts down how the shard will stand once what is about to be written is committed.
+    pub(super) fn promise(&self, memory: Memory) -> Ticket {
+        let mut places = self.lock();
+        let ticket = places.last.next();
+        places.last = ticket;
         let shard = memory.standing.shard.id;
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(shard, memory);
+        places.shards.insert(shard, Place { memory, ticket, promised: true });
+        ticket
+    }
+
+    /// It is committed.
+    pub(super) fn keep(&self, shard: Shard, ticket: Ticket) {
+        if let Some(place) = self.lock().shards.get_mut(&shard).filter(|place| place.ticket == ticket) {
+            place.promised = false;
+        }
+    }
+
+    /// Begins to decide what `drafts` become behind what is known or promised, if that covers them.
+    pub(super) fn ahead(
+        &self,
+        tables: Tables,
+        shard: Shard,
+        epoch: Epoch,
+        now: Timestamp,
+        drafts: &[Draft],
+    ) -> Option<Ahead> {
+        let places = self.lock();
+        let place = places.shards.get(&shard).filter(|place| place.memory.covers(drafts))?;
+        let decision = Decision::begin(tables, place.memory.standing(drafts), epoch, now).ok()?;
+        Some(Ahead::new(place.ticket, decision))
     }
 }
 
@@ -60,6 +110,12 @@ impl Memory {
     /// Whether the shard's row is where it was.
     pub(super) fn is_at(&self, shard: &ShardRow, revision: i64) -> bool {
         self.standing.shard == *shard && self.revision == revision
+    }
+
+    /// Whether all that a decision stands on but the heads is as it was.
+    pub(super) fn holds(&self, stands: &Standing) -> bool {
+        let Standing { shard, installation, selectors, .. } = &self.standing;
+        (shard, installation, selectors) == (&stands.shard, &stands.installation, &stands.selectors)
     }
 
     /// Whether a stream's head is known. That of a new one never is.
@@ -114,7 +170,7 @@ impl Memory {
 mod tests {
     use super::*;
     use crate::{
-        domain::{Billable, Epoch, Era, Hash, InstallationId, Kind, Sequence, State, Subject, TenantName, Timestamp},
+        domain::{Billable, Era, Hash, InstallationId, Kind, Sequence, State, Subject, TenantName},
         ledger::types::Installation,
     };
 
@@ -169,5 +225,22 @@ mod tests {
         assert!(both.knows(&Uid::new("read")) && !both.knows(&Uid::new("known-0")), "it keeps no more than it may");
         let elsewhere = memory(["else".to_owned()].into_iter());
         assert!(!both.and(elsewhere).knows(&Uid::new("read")), "the shard has moved");
+    }
+
+    #[test]
+    fn only_what_was_committed_is_known_and_a_later_promise_is_not_taken_for_it() {
+        let known = Known::default();
+        let first = known.promise(memory(["a".to_owned()].into_iter()));
+        assert!(known.take(Shard::default()).is_none(), "nobody said that it was committed");
+        known.promise(memory(["b".to_owned()].into_iter()));
+        known.keep(Shard::default(), first);
+        assert!(known.take(Shard::default()).is_none(), "that was said of another");
+        let third = known.promise(memory(["c".to_owned()].into_iter()));
+        known.keep(Shard::default(), third);
+        assert!(
+            known
+                .take(Shard::default())
+                .is_some_and(|(memory, ticket)| memory.knows(&Uid::new("c")) && ticket == third)
+        );
     }
 }

@@ -3,10 +3,12 @@
 //! `store` says what a database must do; `memory`, `sqlite` and `postgres` do it, and share the pure
 //! decision of what a batch becomes (`batch`). `appender` turns many waiting writers into few transactions.
 
+mod ahead;
 mod appender;
 mod audit;
 mod backup;
 pub mod batch;
+mod checkup;
 pub mod comparisons;
 mod fault;
 pub mod interventions;
@@ -26,9 +28,11 @@ mod store;
 mod types;
 mod waits;
 
-pub use appender::{Appender, AppenderError, AppenderLimits, AppenderStats, StatsView};
+pub use ahead::{Ahead, Ticket};
+pub use appender::{Appender, AppenderError, AppenderLimits, AppenderStats, Appending, StatsView};
 pub use audit::{Report, audit};
-pub use backup::{BackupError, Contents, LEFT_OUT, backup, restore, verify};
+pub use backup::{BackupError, Contents, LEFT_OUT, backup, is_in_use, restore, verify};
+pub use checkup::{Checkup, Setting, checkup};
 pub use lanes::AMBIGUOUS;
 pub use memory::MemoryStore;
 pub use open::{open, open_existing};

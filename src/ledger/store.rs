@@ -8,6 +8,7 @@ use std::{path::PathBuf, time::Duration};
 use async_trait::async_trait;
 
 use super::{
+    ahead::Ahead,
     interventions::{Intervention, Refusal, Request},
     past::{PastQuery, PastState},
     reinstate::Returned,
@@ -150,6 +151,24 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
         drafts: &[Draft],
     ) -> Result<Vec<Outcome>, AppendError>;
+
+    /// Begins to decide what `drafts` will become behind what is being appended at this moment, if this process knows all
+    /// that it takes. Reads nothing.
+    fn ahead(&self, _shard: Shard, _epoch: Epoch, _now: Timestamp, _drafts: &[Draft]) -> Option<Ahead> {
+        None
+    }
+
+    /// Appends `drafts`, all of which `ahead` has taken: without deciding again, if what it stands on came true.
+    async fn append_ahead(
+        &self,
+        shard: Shard,
+        epoch: Epoch,
+        now: Timestamp,
+        drafts: &[Draft],
+        _ahead: Ahead,
+    ) -> Result<Vec<Outcome>, AppendError> {
+        self.append(shard, epoch, now, drafts).await
+    }
 
     /// Takes rows back that the ledger lost, in one transaction, and says, in their order, what became of each.
     ///

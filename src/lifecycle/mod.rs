@@ -13,6 +13,8 @@ pub mod children;
 mod conditions;
 mod contain;
 mod deadline;
+pub mod detach;
+pub mod mandate;
 mod object;
 mod plan;
 pub mod reasons;
@@ -35,6 +37,7 @@ pub use contain::contained;
 pub use object::{Membership, Object};
 pub use plan::{Child, ChildKind, Desired, Finalizer, ObjectKey, Plan, Transition};
 pub use reasons::Reason;
+pub use steps::ledger_ref;
 
 use crate::domain::Tables;
 

@@ -242,7 +242,7 @@ proptest! {
                     trouble,
                 }),
                 mover_image: "mover:1".into(),
-                jobs, ends, never_ran: false, sealed: None, failure: None,
+                jobs, ends, never_ran: false, sealed: None, ended_for: None, failure: None,
             };
             backup::decide(&situation.object(&spec, "nightly", Some("acme-prod"), has_finalizer), &seen, head, NOW)
         });
@@ -256,7 +256,7 @@ fn every_state_table_is_closed_and_reaches_its_end() {
             for next in row.next {
                 assert!(table.states.iter().any(|other| other.name == *next), "{} -> {next}", row.name);
             }
-            let gone = row.next.contains(&"Terminating") || matches!(row.name, "Terminating" | "Deleted");
+            let gone = row.next.contains(&"Terminating") || matches!(row.name, "Terminating" | "Deleted" | "Detached");
             assert!(gone, "{} of {} cannot be deleted", row.name, table.kind);
         }
     }

@@ -40,6 +40,8 @@ reasons! {
     DELETION_REQUESTED = "DeletionRequested", "Somebody asked for the resource to be deleted.";
     VANISHED = "Vanished", "The resource is gone, and nobody saw when; the audit found out.";
     ERA_BEGUN = "EraBegun", "The ledger lost rows for good and began a new era; this is what holds from here on.";
+    DETACHED = "Detached", "Somebody asked Trueup to let the resource be; what was made for it stays.";
+    ATTACHED = "Attached", "A resource that had been detached was taken in again.";
     DELETED = "Deleted", "Everything that belonged to the resource is gone.";
 
     PROVISIONED = "Provisioned", "All namespaces of the tenant are as they should be.";

@@ -1,6 +1,6 @@
 //! Which row follows the last one, once a kind knows the state that it is in.
 
-use super::{Membership, Object, Transition, reasons, when};
+use super::{Membership, Object, Transition, detach, reasons, when};
 use crate::{
     api::LedgerRef,
     domain::{Billable, Effective, Head, State, Table, Timestamp, Uid},
@@ -19,14 +19,17 @@ pub(super) fn open(initial: State, created: Timestamp, now: Timestamp, previous:
     }
 }
 
-/// The row for an object that is alive although its stream says that it ended, or was about to: etcd was restored
-/// from a backup. The stream is closed first if it has to be, then opened again.
+/// The row for an object that is alive although its stream says that it ended, or was about to: it had been detached and
+/// no longer is, or etcd was restored from a backup. The stream is closed first if it has to be, then opened again.
 pub(super) fn revive(table: &Table, head: &Head, now: Timestamp) -> Option<Transition> {
     let effective = Effective::inferred(head.effective_at, now);
+    if head.state == detach::DETACHED {
+        return Some(change(table.initial(), reasons::ATTACHED, when::decided(now), Billable::ZERO));
+    }
     if table.is_final(&head.state) {
         return Some(change(table.initial(), reasons::RESURRECTED, effective, Billable::ZERO));
     }
-    let ending = table.row(&head.state).is_some_and(|row| row.next == ["Deleted"]);
+    let ending = table.row(&head.state).is_some_and(|row| row.next.contains(&"Deleted"));
     ending.then(|| change(State::of("Deleted"), reasons::RESURRECTED, effective, Billable::ZERO))
 }
 
@@ -55,7 +58,7 @@ pub(super) fn restate<S>(
 }
 
 /// Where the ledger stands, as status shows it.
-pub(super) fn ledger_ref(head: &Head) -> LedgerRef {
+pub fn ledger_ref(head: &Head) -> LedgerRef {
     LedgerRef {
         uid: head.subject.uid.to_string(),
         era: head.era.get(),

@@ -84,6 +84,8 @@ pub const TABLE: &[Testimony] = table! {
     ALL VANISHED: Seen, "always `inferred`: between the stream's last row and the sweep that found it gone";
     ALL ERA_BEGUN: Seen, "always `inferred`: between the stream's last row and the beginning of the era";
     ALL AMENDED: Before, "what the row before it says, bounds and source included";
+    ALL DETACHED: Decided, "the look that carried it out";
+    ALL ATTACHED: Decided, "the look that took it in again";
     TENANT PROVISIONED: Own, "the newest `creationTimestamp` of what was made";
     TENANT RECOVERED: Own, "the newest `creationTimestamp` of what was made again";
     TENANT NAMESPACE_LOST: Kubernetes, "the namespace's `deletionTimestamp`; one that is gone without a trace, by looks";

@@ -26,6 +26,8 @@ use crate::{
 
 /// At most so many lanes are claimed in one transaction; with more, a claim takes long enough to be felt.
 const CLAIM: u32 = 512;
+/// How large events are taken to be until one was seen, in bytes. None is: it only makes the first claim a small one.
+const LARGE: usize = 64 << 10;
 /// What is said to be due but cannot be had (another process holds it) is looked at again after this.
 const SHORTEST_WAIT: Duration = Duration::from_millis(10);
 /// How long to wait after the ledger did not answer.
@@ -47,6 +49,29 @@ pub(super) struct Courier {
     pub(super) stop: CancellationToken,
     /// Whether the commit signal has ended; then only the poll is left.
     pub(super) commits_end: bool,
+    /// How large events are, by those that were claimed last.
+    pub(super) event_size: EventSize,
+}
+
+/// How large an event is expected to be at most, in bytes: what is claimed is in memory before it can be measured.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct EventSize(Option<usize>);
+
+impl EventSize {
+    /// Learns from a claim. A large event is remembered for some claims, not for ever.
+    fn learn(&mut self, claims: &[Claim]) {
+        let largest = claims.iter().flat_map(|claim| &claim.rows).map(|row| row.body.len()).max();
+        if let Some(largest) = largest {
+            self.0 = Some(largest.max(self.0.unwrap_or(0) / 8 * 7));
+        }
+    }
+
+    /// How many rows of each of `lanes` fit into `bytes`; one at least.
+    fn rows(self, bytes: usize, lanes: u32) -> u32 {
+        let lanes = usize::try_from(lanes.max(1)).unwrap_or(usize::MAX);
+        let each = self.0.unwrap_or(LARGE).max(1).saturating_mul(lanes);
+        u32::try_from(bytes / each).unwrap_or(u32::MAX).max(1)
+    }
 }
 
 /// Until when there is nothing to do, as far as is known.
@@ -131,6 +156,7 @@ impl Courier {
                     }
                 }
             };
+            self.event_size.learn(&claims);
             let got = u32::try_from(claims.len()).unwrap_or(u32::MAX);
             if allowance.tries && got > 0 {
                 self.gate.try_until(self.clock.monotonic() + self.lease());
@@ -164,8 +190,17 @@ impl Courier {
         let most = if tries { 1 } else { CLAIM.min(events) };
         let lanes = free.count().saturating_mul(each).min(most);
         let retries = free.retries().saturating_mul(each).min(lanes);
-        let rows = self.destination.limits.rows_per_lane.min(events / lanes.max(1)).max(1);
+        let limits = &self.destination.limits;
+        let messages = usize::try_from(free.count().min(lanes)).unwrap_or(usize::MAX);
+        let fit = self.event_size.rows(self.share().saturating_mul(messages), lanes);
+        let rows = limits.rows_per_lane.min(events / lanes.max(1)).min(fit).max(1);
         Ok(Allowance { lanes, retries: if tries { lanes } else { retries }, rows, tries })
+    }
+
+    /// How many bytes of events one message may hold.
+    fn share(&self) -> usize {
+        let limits = &self.destination.limits;
+        limits.bytes / usize::try_from(limits.concurrency.max(1)).unwrap_or(1)
     }
 
     async fn claim(&self, allowance: Allowance) -> Result<Vec<Claim>, crate::ledger::StoreError> {
@@ -187,10 +222,8 @@ impl Courier {
 
     /// Hands over what was claimed. Answers how many events that is.
     fn begin(&self, claims: Vec<Claim>, mut free: Free, signal: u64, deliveries: &Deliveries) -> usize {
-        let limits = &self.destination.limits;
-        let share = limits.bytes / usize::try_from(limits.concurrency.max(1)).unwrap_or(1);
         let mut sent = 0;
-        for group in pack(claims, self.destination.sink.room(), share) {
+        for group in pack(claims, self.destination.sink.room(), self.share()) {
             let retry = group.iter().any(|claim| claim.attempts > 0);
             match free.hand_out(retry) {
                 Some(slot) => {

@@ -1,8 +1,11 @@
 //! What the outbox tells Prometheus.
 
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec};
 
-use crate::domain::DestinationId;
+use crate::{
+    domain::DestinationId,
+    figures::{self, Registry},
+};
 
 /// Collectors for deliveries. Labels name destinations, of which there are few, never resources.
 #[derive(Clone, Debug)]
@@ -10,6 +13,7 @@ pub struct DeliveryMetrics {
     pub(super) acknowledged: IntCounterVec,
     pub(super) deliveries: IntCounterVec,
     pub(super) delay: HistogramVec,
+    pub(super) took: HistogramVec,
     pub(super) in_flight: IntGaugeVec,
     pub(super) bytes: IntGaugeVec,
     pub(super) held: IntGaugeVec,
@@ -17,60 +21,18 @@ pub struct DeliveryMetrics {
 }
 
 impl DeliveryMetrics {
-    /// Collectors that no registry knows yet.
-    pub fn new() -> Result<Self, prometheus::Error> {
-        let destination = &["destination"];
+    /// Collectors that `registry` knows.
+    pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         Ok(Self {
-            acknowledged: IntCounterVec::new(
-                Opts::new("trueup_outbox_events_acknowledged_total", "Events that the receiver acknowledged."),
-                destination,
-            )?,
-            deliveries: IntCounterVec::new(
-                Opts::new(
-                    "trueup_outbox_deliveries_total",
-                    "Deliveries of the next events of one resource, by what ended them.",
-                ),
-                &["destination", "ending"],
-            )?,
-            delay: HistogramVec::new(
-                HistogramOpts::new(
-                    "trueup_outbox_delay_seconds",
-                    "From the ledger's commit of an event to the receiver's acknowledgement.",
-                )
-                .buckets(vec![0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0, 3_600.0]),
-                destination,
-            )?,
-            in_flight: IntGaugeVec::new(
-                Opts::new("trueup_outbox_lanes_in_flight", "Resources whose events are being delivered right now."),
-                destination,
-            )?,
-            bytes: IntGaugeVec::new(
-                Opts::new("trueup_outbox_bytes_in_flight", "Bytes of events that are being delivered right now."),
-                destination,
-            )?,
-            held: IntGaugeVec::new(
-                Opts::new(
-                    "trueup_outbox_held",
-                    "1 while the receiver takes nothing, whatever is sent, and is left alone for a while.",
-                ),
-                destination,
-            )?,
-            disabled: IntGaugeVec::new(
-                Opts::new("trueup_outbox_disabled", "1 while the receiver wants nothing more (it answered 410)."),
-                destination,
-            )?,
+            acknowledged: registry.counters(&figures::ACKNOWLEDGED)?,
+            deliveries: registry.counters(&figures::DELIVERIES)?,
+            delay: registry.histograms(&figures::DELAY)?,
+            took: registry.histograms(&figures::DELIVERY_SECONDS)?,
+            in_flight: registry.gauges(&figures::IN_FLIGHT)?,
+            bytes: registry.gauges(&figures::IN_FLIGHT_BYTES)?,
+            held: registry.gauges(&figures::HELD)?,
+            disabled: registry.gauges(&figures::DISABLED)?,
         })
-    }
-
-    /// Makes `registry` show them.
-    pub fn register(&self, registry: &Registry) -> Result<(), prometheus::Error> {
-        registry.register(Box::new(self.acknowledged.clone()))?;
-        registry.register(Box::new(self.deliveries.clone()))?;
-        registry.register(Box::new(self.delay.clone()))?;
-        registry.register(Box::new(self.in_flight.clone()))?;
-        registry.register(Box::new(self.bytes.clone()))?;
-        registry.register(Box::new(self.held.clone()))?;
-        registry.register(Box::new(self.disabled.clone()))
     }
 
     /// Forgets a destination that is gone, so that it does not stand in dashboards for ever.
@@ -79,12 +41,20 @@ impl DeliveryMetrics {
         // Absent ones are what is wanted.
         let _ = self.acknowledged.remove_label_values(&[destination]);
         let _ = self.delay.remove_label_values(&[destination]);
+        let _ = self.took.remove_label_values(&[destination]);
         let _ = self.in_flight.remove_label_values(&[destination]);
         let _ = self.bytes.remove_label_values(&[destination]);
         let _ = self.held.remove_label_values(&[destination]);
         let _ = self.disabled.remove_label_values(&[destination]);
         for ending in super::settler::ENDINGS {
             let _ = self.deliveries.remove_label_values(&[destination, ending]);
+        }
+    }
+
+    /// Forgets how things stand with every destination: another process delivers now. What was counted stays.
+    pub fn stands_down(&self) {
+        for gauges in [&self.in_flight, &self.bytes, &self.held, &self.disabled] {
+            gauges.reset();
         }
     }
 }

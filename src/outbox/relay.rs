@@ -13,7 +13,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Backoff, DeliveryMetrics, RelayStatus, courier::Courier, gate::Gate, settler::Settler, status::Notes};
+use super::{
+    Backoff, DeliveryMetrics, RelayStatus,
+    courier::{Courier, EventSize},
+    gate::Gate,
+    settler::Settler,
+    status::Notes,
+};
 use crate::{
     domain::{Clock, DestinationId, Random, Uid},
     ledger::{LaneState, Store, StoreError, Waits},
@@ -258,6 +264,7 @@ impl Relay {
             finished,
             stop: stop.clone(),
             commits_end: false,
+            event_size: EventSize::default(),
         };
         // The settler ends by itself when the courier and the deliveries it began are gone.
         let tasks = vec![tokio::spawn(courier.run()), tokio::spawn(settler.run(settled))];

@@ -83,11 +83,15 @@ impl Settler {
         let mut claims = Vec::with_capacity(finished.len());
         let mut rest = Vec::with_capacity(finished.len());
         let mut soonest_end = Duration::MAX;
+        let took = self.metrics.took.with_label_values(&[self.destination.as_str()]);
         for Finished { uid, token, held, head, signal, begun, lease_until, recorded, delivery, slot } in finished {
             soonest_end = soonest_end.min(lease_until);
             self.pass(begun, &delivery.ending);
             let ending = self.note(&uid, &delivery);
             let age = self.clock.monotonic().saturating_sub(begun);
+            if !matches!(delivery.ending, Ending::NotTried) {
+                took.observe(age.as_secs_f64());
+            }
             let settlement = verdict::settlement(held, delivery, age, &self.backoff, &*self.random);
             rest.push((held, head, signal, recorded, ending, slot));
             claims.push((self.destination.clone(), uid, token, settlement));

@@ -44,6 +44,8 @@ impl Billing {
             last: self.last.get(&link.uid).copied(),
             same: at(link.sequence).and_then(|eras| eras.get(&link.era)).copied(),
             before: at(Sequence::new(link.sequence.get() - 1)).and_then(|eras| eras.values().next_back()).copied(),
+            // These books are for one sink alone.
+            rehearsal: None,
         }
     }
 

@@ -42,6 +42,8 @@ pub struct Memory {
     pub same: Option<Hash>,
     /// The hash of the event that was applied right before that place, of the newest era that has one.
     pub before: Option<Hash>,
+    /// Whether what was applied of the resource was a rehearsal; `None` if it is unknown.
+    pub rehearsal: Option<bool>,
 }
 
 /// What to do with an event.
@@ -80,6 +82,20 @@ pub enum Contradiction {
         /// The resource's.
         current: Era,
     },
+    /// The books hold a rehearsal of its resource, and it is meant, or the other way round.
+    #[error(
+        "these books hold {} of this resource, and the event is {}: taken for a repeat, it would charge nobody; give \
+         the two sinks a receiver each",
+        word(!rehearsal), word(*rehearsal)
+    )]
+    OtherBooks {
+        /// Whether the event is part of a rehearsal.
+        rehearsal: bool,
+    },
+}
+
+fn word(rehearsal: bool) -> &'static str {
+    if rehearsal { "a rehearsal" } else { "the real thing" }
 }
 
 impl Verdict {
@@ -87,6 +103,12 @@ impl Verdict {
     pub const fn is_taken(self) -> bool {
         matches!(self, Self::Apply | Self::Duplicate)
     }
+}
+
+/// What speaks against applying an event, whose sink rehearses or not, beside what was applied: the two have the same
+/// places, so that each would pass for a repeat of the other.
+pub fn mixed(rehearsal: bool, memory: &Memory) -> Option<Contradiction> {
+    memory.rehearsal.filter(|before| *before != rehearsal).map(|_| Contradiction::OtherBooks { rehearsal })
 }
 
 /// Places an event.
@@ -166,6 +188,7 @@ mod tests {
             last: Some(last),
             same: same.map(hash),
             before: before.map(hash),
+            rehearsal: None,
         };
         let nothing = Memory::default();
         let at_three = remember(last(0, 3, 3), None, None);
@@ -204,7 +227,7 @@ mod tests {
     #[test]
     fn the_table_of_decisions_about_snapshots() {
         let at = |era, sequence, after, own| Link { begins: true, ..link(era, sequence, after, own) };
-        let known = |same: Option<u8>| Memory { last: Some(last(1, 5, 5)), same: same.map(hash), before: None };
+        let known = |same: Option<u8>| Memory { last: Some(last(1, 5, 5)), same: same.map(hash), ..Memory::default() };
         let cases = [
             ("nothing is known", at(0, 7, 6, 7), Memory::default(), Verdict::Apply),
             ("of a stream's first event", at(0, 1, 0, 1), Memory::default(), Verdict::Apply),

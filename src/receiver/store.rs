@@ -226,7 +226,10 @@ async fn apply_all(connection: &mut SqliteConnection, jobs: &[Job]) -> Result<Ve
         let mut verdicts = Vec::with_capacity(job.events.len());
         for opened in &job.events {
             let memory = remember(&mut transaction, &opened.link).await?;
-            let verdict = inbox::place(&opened.link, &memory);
+            let verdict = match inbox::mixed(job.shadow, &memory) {
+                Some(contradiction) => Verdict::Refuse(contradiction),
+                None => inbox::place(&opened.link, &memory),
+            };
             if verdict == Verdict::Apply {
                 apply(&mut transaction, Coming { opened, shadow: job.shadow, now: job.now }).await?;
             }
@@ -242,14 +245,15 @@ async fn apply_all(connection: &mut SqliteConnection, jobs: &[Job]) -> Result<Ve
 }
 
 async fn remember(connection: &mut SqliteConnection, link: &Link) -> Result<Memory, sqlx::Error> {
-    let row = sqlx::query("SELECT sequence, hash, era FROM resource WHERE uid = ?1")
+    let row = sqlx::query("SELECT sequence, hash, era, shadow FROM resource WHERE uid = ?1")
         .bind(link.uid.as_str())
         .fetch_optional(&mut *connection)
         .await?;
     let Some(row) = row else { return Ok(Memory::default()) };
     let last =
         Last { sequence: Sequence::new(row.try_get(0)?), hash: parsed(&row, 1)?, era: Era::new(row.try_get(2)?) };
-    let mut memory = Memory { last: Some(last), ..Memory::default() };
+    let rehearsal = Some(row.try_get(3)?);
+    let mut memory = Memory { last: Some(last), rehearsal, ..Memory::default() };
     // Of an era that has ended, places beyond the last one may have been applied too.
     if link.sequence > last.sequence && link.era >= last.era {
         return Ok(memory);

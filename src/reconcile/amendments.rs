@@ -8,11 +8,11 @@ use std::{sync::Arc, time::Duration};
 
 use tracing::{info, warn};
 
-use super::{Context, ReconcileError};
+use super::{Behind, Context, ReconcileError};
 use crate::{
     cluster::{CustomKind, OwnerKey},
     domain::{Clock, Effective, Event, Head, Labels, Sequence, Uid},
-    ledger::{Appender, Draft, Outcome, Store, StoreError, interventions::Intervention},
+    ledger::{Appender, Draft, Outcome, Store, StoreError, Want, interventions::Intervention},
     lifecycle::{
         Transition,
         amend::{self, Next, Standing},
@@ -30,12 +30,14 @@ const PAGE: u32 = 500;
 /// Carries out what is asked for, until it is dropped.
 pub(super) async fn run(context: Arc<Context>) {
     loop {
-        match context.ledger.amendments_due(DUE).await {
+        match context.ledger.amendments_due(DUE).await.map_err(ReconcileError::from) {
             Ok(due) => {
+                context.waits.worked(Want::Read, &*context.clock);
                 for made in due {
                     amend(&context, &made).await;
                 }
             }
+            Err(error) if error.is_waited_for(&context.waits, &*context.clock) => {}
             Err(error) => warn!(%error, "amendments could not be looked for; this is tried again"),
         }
         tokio::time::sleep(PERIOD).await;
@@ -44,11 +46,7 @@ pub(super) async fn run(context: Arc<Context>) {
 
 async fn amend(context: &Context, made: &Intervention) {
     let (uid, voided) = (&made.request.uid, made.request.sequence);
-    if context.behind.why(uid).is_some() {
-        // It waits until the ledger has what is known elsewhere, as everything does that would append.
-        return;
-    }
-    match carry_out(&*context.ledger, &context.appender, &*context.clock, made).await {
+    match carry_out(&*context.ledger, &context.appender, &context.behind, &*context.clock, made).await {
         Ok(None) => {}
         Ok(Some(head)) => {
             info!(%uid, %voided, sequence = %head.sequence, who = made.request.who, "amended");
@@ -58,21 +56,27 @@ async fn amend(context: &Context, made: &Intervention) {
             let (namespace, name) = (head.subject.namespace, head.subject.name);
             context.caches.ask(OwnerKey { kind: CustomKind::of(kind), namespace, name });
         }
+        Err(error) if error.is_waited_for(&context.waits, &*context.clock) => {}
         Err(error) => warn!(%uid, %voided, %error, "an amendment was not carried out; it is tried again"),
     }
 }
 
 /// Carries out an amendment and says in the ledger what came of it. Answers the stream's new head, if this wrote a row.
 ///
-/// A stream that moves on meanwhile is left for the next time.
+/// A stream that moves on meanwhile is left for the next time; so is one that is behind what others know, as everything is
+/// that would append to it.
 pub async fn carry_out(
     ledger: &dyn Store,
     appender: &Appender,
+    behind: &Behind,
     clock: &dyn Clock,
     made: &Intervention,
 ) -> Result<Option<Head>, ReconcileError> {
     let request = &made.request;
     let voided = request.sequence;
+    if behind.why(&request.uid).is_some() {
+        return Ok(None);
+    }
     // The head first: a row that comes later than it makes the draft stale, so what is read next is all there is.
     let (head, effective) = newest(ledger, &request.uid).await?;
     let restated = restated(ledger, &request.uid, voided).await?;

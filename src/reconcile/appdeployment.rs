@@ -3,7 +3,10 @@
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Pod;
 
-use super::look::{Look, Managed, ReconcileError};
+use super::{
+    ReconcileError,
+    look::{Look, Managed},
+};
 use crate::{
     api::{AppDeploymentSpec, AppDeploymentStatus},
     cluster::CustomKind,

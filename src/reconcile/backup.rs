@@ -5,8 +5,9 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, api::ListParams};
 
 use super::{
+    ReconcileError,
     context::spec_of,
-    look::{Look, Managed, ReconcileError},
+    look::{Look, Managed},
 };
 use crate::{
     api::{BackupSpec, BackupStatus, Condition},
@@ -45,7 +46,7 @@ impl Managed for Backups {
                 ends.extend(read_ends(look, &job.key).await?);
             }
         }
-        let evidence = evidence(look, head).await?;
+        let (ended_for, evidence) = end(look, head).await?;
         let sealed = evidence.as_deref().and_then(|text| match Manifest::parse(text) {
             Ok(Ended::Sealed(manifest)) => Some(manifest),
             _ => None,
@@ -58,6 +59,7 @@ impl Managed for Backups {
             ends,
             never_ran: never_ran(look, head).await?,
             sealed,
+            ended_for,
             failure: evidence.filter(|_| state == Some(BackupState::Failed)),
         })
     }
@@ -76,15 +78,13 @@ impl Managed for Backups {
     }
 }
 
-/// The manifest, or the tail of the dump's error: what the row that entered the present state has beside it.
-async fn evidence(look: &Look, head: Option<&Head>) -> Result<Option<String>, ReconcileError> {
-    let Some(head) = head else { return Ok(None) };
-    let ended = matches!(BackupState::named(&head.state), Some(BackupState::Completed | BackupState::Failed));
-    if !ended {
-        return Ok(None);
-    }
+/// What the row that says how it ended has for a reason, and the manifest, or the tail of the dump's error, beside it.
+async fn end(look: &Look, head: Option<&Head>) -> Result<(Option<String>, Option<String>), ReconcileError> {
+    let ended =
+        |head: &&Head| matches!(BackupState::named(&head.state), Some(BackupState::Completed | BackupState::Failed));
+    let Some(head) = head.filter(ended) else { return Ok((None, None)) };
     let row = look.context.ledger.row(&head.subject.uid, head.entered).await?;
-    Ok(row.and_then(|row| row.evidence))
+    Ok(row.map_or((None, None), |row| (Some(row.reason), row.evidence)))
 }
 
 fn repository(look: &Look, spec: &BackupSpec) -> Option<RepositoryView> {

@@ -88,8 +88,8 @@ impl Behind {
         *self.found.read().unwrap_or_else(PoisonError::into_inner) == Found::default()
     }
 
-    /// Replaces what is known, and says what has changed.
-    fn learn(&self, context: &Context, gaps: &BTreeMap<Uid, Gap>, streams: u64) {
+    /// Replaces what is known: `gaps`, among so many streams. Answers whether that is news.
+    pub fn replace(&self, gaps: &BTreeMap<Uid, Gap>, streams: u64) -> bool {
         let count = u64::try_from(gaps.len()).unwrap_or(u64::MAX);
         let everything = holds_everything(count, streams).then(|| {
             format!(
@@ -99,12 +99,22 @@ impl Behind {
             )
         });
         let now = Found { everything, streams: gaps.iter().map(|(uid, gap)| (uid.clone(), message(gap))).collect() };
-        context.metrics.behind(count, now.everything.is_some());
         let mut found = self.found.write().unwrap_or_else(PoisonError::into_inner);
-        if *found == now {
+        let is_news = *found != now;
+        *found = now;
+        is_news
+    }
+
+    /// The same, and says what has changed.
+    fn learn(&self, context: &Context, gaps: &BTreeMap<Uid, Gap>, streams: u64) {
+        let count = u64::try_from(gaps.len()).unwrap_or(u64::MAX);
+        let is_news = self.replace(gaps, streams);
+        let everything = self.found.read().unwrap_or_else(PoisonError::into_inner).everything.clone();
+        context.metrics.behind(count, everything.is_some());
+        if !is_news {
             return;
         }
-        match (&now.everything, gaps.iter().next()) {
+        match (&everything, gaps.iter().next()) {
             (Some(why), _) => error!(streams = count, "LedgerBehind: {why}"),
             (None, Some((uid, gap))) => error!(
                 streams = count, first = %uid, %gap,
@@ -112,7 +122,6 @@ impl Behind {
             ),
             (None, None) => info!("the ledger has caught up with what is known elsewhere; appending again"),
         }
-        *found = now;
     }
 }
 

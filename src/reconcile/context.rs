@@ -7,6 +7,8 @@ use kube::{ResourceExt, core::DynamicObject};
 use super::{
     behind::{Applied, Behind},
     looked::Looked,
+    mandates::Mandates,
+    readiness::Readiness,
     retries::Retries,
     sweep::SweepOptions,
     written::Written,
@@ -49,16 +51,22 @@ pub struct Context {
     pub sweep: SweepOptions,
     /// Figures.
     pub metrics: Arc<Metrics>,
+    /// How many tenants are named in their labels; 0 names none.
+    pub tenants_named: usize,
     /// Trueup's own namespace, where sinks' secrets are.
     pub namespace: String,
     /// The image that backups' Jobs store with.
     pub mover_image: String,
-    /// Whether nothing but status is written to the cluster.
+    /// Whether nothing but status is written to the cluster, whatever is said in it.
     pub observe_only: bool,
+    /// What is said of the whole installation.
+    pub mandates: Mandates,
     /// What was written and not yet seen by the watches.
     pub written: Written,
     /// Which objects were looked at before.
     pub looked: Looked,
+    /// Which specs are on their way to Ready.
+    pub readiness: Readiness,
     /// Which objects failed, how often in a row.
     pub retries: Retries,
 }
@@ -79,18 +87,21 @@ impl Context {
     /// The tenant that `namespace` belongs to: its label names a Tenant, and its mark is that Tenant's own.
     ///
     /// The label alone is not believed: whoever may label a namespace could otherwise have others pay.
-    pub(super) fn member(&self, namespace: Option<&str>) -> Option<Membership> {
-        let namespace = self.caches.index.namespace(namespace?)?;
+    pub(super) fn tenant_of(&self, namespace: &str) -> Option<Arc<DynamicObject>> {
+        let namespace = self.caches.index.namespace(namespace)?;
         let name = namespace.labels().get(label::TENANT)?.clone();
-        let key = OwnerKey { kind: CustomKind::Tenant, namespace: None, name };
-        let tenant = self.caches.get(&key)?;
+        let tenant = self.caches.get(&OwnerKey { kind: CustomKind::Tenant, namespace: None, name })?;
         let marked = namespace.annotations().get(annotation::OWNER_UID)?;
-        if Some(marked) != tenant.uid().as_ref() {
-            return None;
-        }
+        (Some(marked) == tenant.uid().as_ref()).then_some(tenant)
+    }
+
+    /// The same, as those see it who are made in that namespace.
+    pub(super) fn member(&self, namespace: Option<&str>) -> Option<Membership> {
+        let tenant = self.tenant_of(namespace?)?;
+        let namespace = self.caches.index.namespace(namespace?)?;
         let spec: TenantSpec = spec_of(&tenant)?;
         Some(Membership {
-            tenant: TenantName::new(key.name),
+            tenant: TenantName::new(tenant.name_any()),
             account: spec.billing.account,
             plan: spec.plan,
             suspended: spec.suspend,

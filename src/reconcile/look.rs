@@ -13,59 +13,20 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tracing::{debug, info};
 
-use super::{Context, behind, context::spec_of};
+use super::{Context, ReconcileError, behind, context::spec_of};
 use crate::{
-    api::{Condition, annotation},
+    api::Condition,
     cluster::{ClusterError, CustomKind, OwnerKey},
     domain::{Head, Kind, Labels, Timestamp, Uid},
-    ledger::{AppenderError, Draft, Outcome, StoreError, Subject, Want},
+    ledger::{Draft, Outcome, Subject, Want},
     lifecycle::{
-        Child, ChildKind, FINALIZER, Finalizer, Membership, Object, ObjectKey, Plan, Transition, Verdict, reasons,
+        Child, ChildKind, FINALIZER, Finalizer, Membership, Object, ObjectKey, Plan, Transition, Verdict, detach,
+        mandate::Mandate, reasons,
     },
 };
 
 /// No kind needs more than a handful; more means that decisions and effects chase each other.
-const ROUNDS: usize = 12;
-
-/// Why a look did not come to its end.
-#[derive(Debug, thiserror::Error)]
-pub enum ReconcileError {
-    /// The API server.
-    #[error(transparent)]
-    Cluster(#[from] ClusterError),
-    /// The ledger could not be read.
-    #[error(transparent)]
-    Ledger(#[from] StoreError),
-    /// The ledger could not be written.
-    #[error(transparent)]
-    Append(#[from] AppenderError),
-    /// A decision that the state table does not allow.
-    #[error("a transition was refused as illegal: {0}; this is a bug in Trueup's lifecycle, please report it")]
-    Illegal(String),
-    /// Decisions and effects chase each other.
-    #[error(
-        "after {ROUNDS} rounds there was still something to do; this is a bug in Trueup's lifecycle, please report it"
-    )]
-    DidNotSettle,
-    /// A secret or a sink's settings.
-    #[error("{0}")]
-    Configuration(String),
-    /// A reconciler ended in the middle.
-    #[error("a look panicked: {0}; this is a bug in Trueup, please report it")]
-    Panicked(String),
-}
-
-impl ReconcileError {
-    /// A word for metrics.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Cluster(error) => error.code(),
-            Self::Ledger(_) | Self::Append(_) => "ledger",
-            Self::Illegal(_) | Self::DidNotSettle | Self::Panicked(_) => "bug",
-            Self::Configuration(_) => "configuration",
-        }
-    }
-}
+pub(super) const ROUNDS: usize = 12;
 
 /// A kind that is reconciled by looks: what is observed of it, and which decision it has.
 #[async_trait]
@@ -113,6 +74,9 @@ pub(super) async fn look<M: Managed>(
 ) -> Result<Action, ReconcileError> {
     let key = OwnerKey { kind: M::KIND, namespace: object.namespace(), name: object.name_any() };
     let object = context.written.newest(&key, &object);
+    let uid = Uid::new(object.uid().unwrap_or_default());
+    let generation = object.metadata.generation.unwrap_or(0);
+    context.readiness.begins(&uid, generation, &object.data["status"], context.clock.monotonic());
     let mut look = Look { context, key, object, learned: BTreeMap::new(), made: BTreeSet::new() };
     let Some(spec) = spec_of::<M::Spec>(&look.object) else {
         let message = "the spec has fields that this version of Trueup cannot read; upgrade Trueup, or its CRDs";
@@ -149,11 +113,17 @@ impl Look {
             self.show_trouble(behind::REASON, &why).await?;
             return Ok(Some(Action::requeue(behind::AGAIN)));
         }
+        let said = context.said_of(&self.object);
+        if let Some(kind) = M::STREAM
+            && detach::is_let_be(said.mandate, head.as_ref(), context.belongs(&self.object))
+        {
+            return self.leave(kind, head.as_ref(), said.by.as_deref()).await;
+        }
         let seen = M::observe(self, spec, head.as_ref()).await?;
         let shown: Vec<Condition> =
             serde_json::from_value(self.object.data["status"]["conditions"].clone()).unwrap_or_default();
         let watched = context.looked.has(&uid);
-        let object = Object { watched, ..facts(&self.object, spec, &shown, &uid, context.observe_only) };
+        let object = Object { watched, ..facts(&self.object, spec, &shown, &uid, said.mandate) };
         let plan = M::decide(&object, &seen, head.as_ref(), now);
         debug!(object = %self.name(), ?plan.finalizer, apply = plan.apply.len(), delete = plan.delete.len(), transition = ?plan.transition.as_ref().map(|t| &t.to), "decided");
 
@@ -181,8 +151,10 @@ impl Look {
             // The cache had not heard that it is gone.
             return Ok(Some(Action::await_change()));
         }
-        if plan.transition.is_some() && head.is_none() && !self.is_held().await? {
-            // Nothing was recorded of it, and it is gone: a stream that opened now would never be closed.
+        let opens =
+            head.is_none() || plan.transition.as_ref().is_some_and(|transition| transition.reason == reasons::ATTACHED);
+        if plan.transition.is_some() && opens && !self.is_held().await? {
+            // It is gone: a stream that opened now would never be closed.
             return Ok(Some(Action::await_change()));
         }
         if let (Some(transition), Some(kind)) = (&plan.transition, M::STREAM) {
@@ -197,6 +169,7 @@ impl Look {
                 // Gone already: the cache had not heard.
                 _ => {
                     context.looked.forget(&uid);
+                    context.readiness.forget(&uid);
                     context.written.forget_own(&self.key);
                     return Ok(Some(Action::await_change()));
                 }
@@ -327,7 +300,7 @@ impl Look {
     }
 
     /// Writes the row. A stale one is no failure: the next round decides anew.
-    async fn commit(
+    pub(super) async fn commit(
         &self,
         kind: Kind,
         transition: &Transition,
@@ -409,7 +382,7 @@ impl Look {
         let shown: Vec<Condition> =
             serde_json::from_value(self.object.data["status"]["conditions"].clone()).unwrap_or_default();
         let uid = Uid::new(self.object.uid().unwrap_or_default());
-        let object = facts(&self.object, &(), &shown, &uid, false);
+        let object = facts(&self.object, &(), &shown, &uid, Mandate::Act);
         let conditions = Verdict::stalled(reason, message).conditions(&object, self.context.clock.now());
         let mut status = self.object.data["status"].clone();
         if !status.is_object() {
@@ -420,13 +393,17 @@ impl Look {
         self.project(status).await
     }
 
-    async fn project(&mut self, status: Value) -> Result<(), ReconcileError> {
+    pub(super) async fn project(&mut self, status: Value) -> Result<(), ReconcileError> {
         if self.object.data["status"] == status {
             return Ok(());
         }
         let uid = self.object.uid().unwrap_or_default();
         self.object = self.context.cluster.show(&self.key, &uid, &status).await?;
         self.context.written.note_own(&self.key, &self.object);
+        let ready = self.context.readiness.shows(&Uid::new(uid), &status, self.context.clock.monotonic());
+        if let Some(took) = ready {
+            self.context.metrics.became_ready(&self.key.kind.name(), took);
+        }
         Ok(())
     }
 }
@@ -437,9 +414,8 @@ pub(super) fn facts<'a, S>(
     spec: &'a S,
     conditions: &'a [Condition],
     uid: &Uid,
-    observe_only: bool,
+    mandate: Mandate,
 ) -> Object<'a, S> {
-    let disabled = object.annotations().get(annotation::RECONCILE).is_some_and(|value| value == "disabled");
     Object {
         uid: uid.clone(),
         name: object.name_any(),
@@ -448,7 +424,7 @@ pub(super) fn facts<'a, S>(
         created: object.metadata.creation_timestamp.as_ref().map_or(Timestamp::from_micros(0), |time| time.0.into()),
         deleting_since: object.metadata.deletion_timestamp.as_ref().map(|time| time.0.into()),
         has_finalizer: object.finalizers().iter().any(|found| found == FINALIZER),
-        paused: disabled || observe_only,
+        paused: mandate == Mandate::Record,
         watched: true,
         spec,
         conditions,

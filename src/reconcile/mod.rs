@@ -5,24 +5,34 @@
 
 pub mod amendments;
 mod appdeployment;
+mod arrears;
 mod backup;
 mod behind;
 mod context;
+pub mod deliveries;
+mod error;
+mod leave;
 mod look;
 mod looked;
+mod mandates;
+mod queue;
+mod readiness;
 mod repository;
 mod retries;
 mod run;
 mod sink;
 mod sink_config;
+mod survey;
 mod sweep;
 mod tenant;
 mod written;
 
 pub use behind::{Applied, Behind};
 pub use context::Context;
-pub use look::ReconcileError;
+pub use error::ReconcileError;
 pub use looked::Looked;
+pub use mandates::Mandates;
+pub use readiness::Readiness;
 pub use retries::Retries;
 pub use run::run;
 pub use sweep::SweepOptions;

@@ -4,7 +4,10 @@ use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret};
 use kube::Api;
 
-use super::look::{Look, Managed, ReconcileError};
+use super::{
+    ReconcileError,
+    look::{Look, Managed},
+};
 use crate::{
     api::{BackupRepositorySpec, BackupRepositoryStatus},
     cluster::CustomKind,

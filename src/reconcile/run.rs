@@ -7,7 +7,7 @@ use kube::{
     ResourceExt,
     core::DynamicObject,
     runtime::{
-        controller::{Action, Config},
+        controller::{Action, Config, Error},
         reflector::ObjectRef,
     },
 };
@@ -18,12 +18,12 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{
-    Context, ReconcileError, amendments, appdeployment::Apps, backup::Backups, behind, look, repository::Repositories,
-    sink, sweep, tenant::Tenants,
+    Context, ReconcileError, amendments, appdeployment::Apps, arrears, backup::Backups, behind, look, mandates,
+    queue::Queue, repository::Repositories, sink, survey, sweep, tenant::Tenants,
 };
 use crate::{
     cluster::{CustomKind, OwnerKey},
-    ledger::Want,
+    telemetry::Survey,
 };
 
 /// Looks under way at once, for each kind.
@@ -33,12 +33,19 @@ const DEBOUNCE: Duration = Duration::from_millis(5);
 
 /// Reconciles until the future is dropped.
 pub async fn run(context: Arc<Context>) {
+    mandates::learn_first(&context).await;
     behind::compare_first(&context).await;
     let mut requests = context.caches.listen();
     let mut tasks = JoinSet::new();
     tasks.spawn(behind::compare_again(context.clone()));
+    tasks.spawn(mandates::follow(context.clone()));
     tasks.spawn(sweep::run(context.clone()));
     tasks.spawn(amendments::run(context.clone()));
+    tasks.spawn(arrears::run(context.clone()));
+    let surveyed = Arc::downgrade(&context);
+    context.metrics.surveyed_by(Some(Box::new(move || {
+        surveyed.upgrade().map_or_else(Survey::default, |context| survey::survey(&context))
+    })));
     let queues: Vec<(CustomKind, UnboundedSender<OwnerKey>)> =
         CustomKind::ALL.into_iter().map(|kind| (kind, start(kind, context.clone(), &mut tasks))).collect();
     loop {
@@ -63,6 +70,8 @@ pub async fn run(context: Arc<Context>) {
 fn start(kind: CustomKind, context: Arc<Context>, tasks: &mut JoinSet<()>) -> UnboundedSender<OwnerKey> {
     let (sender, receiver) = mpsc::unbounded_channel::<OwnerKey>();
     let resource = kind.resource();
+    let waiting = Arc::new(Queue::new(kind.name(), context.metrics.clone()));
+    let (asked, clock) = (waiting.clone(), context.clock.clone());
     let queue =
         futures::stream::unfold(
             receiver,
@@ -71,13 +80,18 @@ fn start(kind: CustomKind, context: Arc<Context>, tasks: &mut JoinSet<()>) -> Un
         .map(move |key| {
             let mut reference: ObjectRef<DynamicObject> = ObjectRef::new_with(&key.name, resource.clone());
             reference.namespace = key.namespace;
+            asked.asked((reference.namespace.clone(), reference.name.clone()), clock.monotonic());
             Ok::<_, std::convert::Infallible>(reference)
         });
     let store = context.caches.store(kind);
     tasks.spawn(async move {
         let config = Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE);
+        let begun = waiting.clone();
         let looks = kube::runtime::applier(
-            move |object, context| guarded(kind, object, context).boxed(),
+            move |object: Arc<DynamicObject>, context: Arc<Context>| {
+                begun.begins(&(object.namespace(), object.name_any()), context.clock.monotonic());
+                guarded(kind, object, context).boxed()
+            },
             |object: Arc<DynamicObject>, error: &ReconcileError, context: Arc<Context>| {
                 Action::requeue(look::patience(&context, &object.uid().unwrap_or_default(), error))
             },
@@ -86,7 +100,14 @@ fn start(kind: CustomKind, context: Arc<Context>, tasks: &mut JoinSet<()>) -> Un
             Box::pin(queue),
             config,
         );
-        looks.for_each(|_| std::future::ready(())).await;
+        looks
+            .for_each(|ended| {
+                if let Err(Error::ObjectNotFound(gone)) = ended {
+                    waiting.gone(&(gone.namespace, gone.name));
+                }
+                std::future::ready(())
+            })
+            .await;
     });
     sender
 }
@@ -114,17 +135,13 @@ async fn guarded(
         Err(error) => error.code(),
     };
     let took = context.clock.monotonic().saturating_sub(begun);
-    context.metrics.reconciled(&kind.name(), outcome, took.as_secs_f64());
-    context.metrics.appended(&context.appender.stats().view());
+    context.metrics.reconciled(&kind.name(), outcome, took);
     match &result {
         Ok(_) => context.retries.succeeded(&object.uid().unwrap_or_default()),
         Err(ReconcileError::Cluster(error)) if error.is_conflict() => {
             debug!(kind = %kind.name(), name = %object.name_any(), %error, "somebody was faster; looking again");
         }
-        Err(ReconcileError::Ledger(error)) if context.waits.failed(Want::Read, error, &*context.clock) => {
-            debug!(kind = %kind.name(), name = %object.name_any(), %error, "the ledger does not answer; looking again");
-        }
-        Err(ReconcileError::Append(error)) if error.is_away() => {
+        Err(error) if error.is_waited_for(&context.waits, &*context.clock) => {
             debug!(kind = %kind.name(), name = %object.name_any(), %error, "the ledger does not answer; looking again");
         }
         Err(error) => warn!(kind = %kind.name(), name = %object.name_any(), %error, "a look failed and is tried again"),

@@ -5,22 +5,20 @@ use std::{sync::Arc, time::Duration};
 use kube::{ResourceExt, core::DynamicObject, runtime::controller::Action};
 use serde_json::json;
 
-use super::{Context, ReconcileError, context::spec_of, look::facts, sink_config};
+use super::{Context, ReconcileError, context::spec_of, deliveries, look::facts, sink_config};
 use crate::{
     api::{BillingSinkSpec, Condition},
     cluster::{CustomKind, OwnerKey},
     domain::{DestinationId, Uid},
-    ledger::{LaneState, Want},
+    ledger::Want,
     lifecycle::{
         Finalizer,
-        sink::{self, DeliveryView, Observed, Owed},
+        mandate::Mandate,
+        sink::{self, Observed},
     },
     outbox::Destination,
     sinks,
 };
-
-/// Lanes that are counted for the status; a sink that is further behind shows this many and more.
-const COUNTED: u32 = 10_000;
 
 /// Looks at one sink.
 pub(super) async fn look(context: Arc<Context>, object: Arc<DynamicObject>) -> Result<Action, ReconcileError> {
@@ -29,15 +27,20 @@ pub(super) async fn look(context: Arc<Context>, object: Arc<DynamicObject>) -> R
     let id = DestinationId::new(spec.destination_id.as_str());
     let configured = configure(&context, &object, &spec, &id).await?;
     let opening = sink_config::opening(&spec, context.all_tenants().into_iter(), context.clock.now());
+    let (owed, delivery) = deliveries::seen(&*context.ledger, &context.relay, &id).await?;
+    context.waits.worked(Want::Read, &*context.clock);
+    let leaving = context.leaves_everything();
     let seen = Observed {
         trouble: configured.as_ref().err().or(opening.as_ref().err()).cloned(),
         rival: rival(&context, &object, &spec),
-        owed: owed(&context, &id).await?,
-        delivery: delivery(&context, &id).await?,
+        owed,
+        leaving,
+        open_streams: leaving && !context.ledger.heads(None, true, 1).await?.is_empty(),
+        delivery,
     };
     let shown: Vec<Condition> = serde_json::from_value(object.data["status"]["conditions"].clone()).unwrap_or_default();
     let uid = Uid::new(object.uid().unwrap_or_default());
-    let plan = sink::decide(&facts(&object, &spec, &shown, &uid, false), &seen, context.clock.now());
+    let plan = sink::decide(&facts(&object, &spec, &shown, &uid, Mandate::Act), &seen, context.clock.now());
 
     if plan.finalizer == Finalizer::Add {
         context.cluster.add_finalizer(&key, &object).await?;
@@ -114,31 +117,4 @@ fn rival(context: &Context, object: &DynamicObject, spec: &BillingSinkSpec) -> O
         .filter(|other| other.uid() != object.uid() && age(other) < age(object))
         .map(|other| other.name_any())
         .min()
-}
-
-/// What the ledger says that a destination is owed, whether it is served now or not.
-async fn owed(context: &Context, id: &DestinationId) -> Result<Owed, ReconcileError> {
-    let mut owed = Owed::default();
-    let beginning = Uid::new("");
-    for lane in context.ledger.lanes(Some((id, &beginning)), true, COUNTED).await? {
-        match lane.state {
-            _ if lane.destination != *id => break,
-            LaneState::Open => owed.undelivered += u64::try_from(lane.head.get() - lane.acked.get()).unwrap_or(0),
-            LaneState::Parked => owed.parked += 1,
-        }
-    }
-    context.waits.worked(Want::Read, &*context.clock);
-    Ok(owed)
-}
-
-async fn delivery(context: &Context, id: &DestinationId) -> Result<Option<DeliveryView>, ReconcileError> {
-    let Some(status) = context.relay.status(id).await? else { return Ok(None) };
-    let failing = status.last_error.filter(|(at, _)| status.last_ack_at.is_none_or(|ack| ack < *at));
-    Ok(Some(DeliveryView {
-        oldest: status.oldest_undelivered,
-        last_ack: status.last_ack_at,
-        last_error: failing.map(|(_, error)| error),
-        held: status.held.map(|held| held.error),
-        disabled: status.disabled.is_some(),
-    }))
 }

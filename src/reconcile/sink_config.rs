@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Context, ReconcileError};
 use crate::{
-    api::{BillingSinkSpec, CaBundle, ConfigMapKey, SecretKey, SinkMode},
+    api::{BillingSinkSpec, CaBundle, ConfigMapKey, SecretKey, Sending, SinkMode},
     domain::{DestinationId, Labels, Selector, TenantName, Timestamp},
     ledger::{Opening, Start},
     outbox::Limits,
@@ -61,19 +61,19 @@ pub(super) fn opening(
 
 fn wanted(spec: &BillingSinkSpec) -> Option<Wanted<'_>> {
     let shadow = spec.mode == SinkMode::Shadow;
-    let seconds = |seconds: i32| format!("{seconds}s");
-    let limits = |concurrency: i32, rate: Option<i32>| Limits {
+    let timeout = |sending: &Sending| format!("{}s", sending.timeout_seconds);
+    let limits = |concurrency: i32, sending: &Sending| Limits {
         concurrency: u32::try_from(concurrency).unwrap_or(1),
-        events_per_second: rate.and_then(|rate| u32::try_from(rate).ok()),
+        events_per_second: sending.events_per_second.and_then(|rate| u32::try_from(rate).ok()),
         ..Limits::default()
     };
     if let Some(sink) = &spec.webhook {
         return Some(Wanted {
             sink_type: "webhook",
-            settings: json!({ "url": sink.url, "timeout": seconds(sink.timeout_seconds), "batch": sink.batch, "shadow": shadow }),
+            settings: json!({ "url": sink.url, "timeout": timeout(&sink.sending), "batch": sink.batch, "shadow": shadow }),
             secret: Some(("signingKeys", &sink.secret_ref)),
-            ca: sink.ca_bundle.as_ref(),
-            limits: limits(sink.concurrency, sink.events_per_second),
+            ca: sink.sending.ca_bundle.as_ref(),
+            limits: limits(sink.concurrency, &sink.sending),
         });
     }
     if let Some(sink) = &spec.nats {
@@ -83,20 +83,20 @@ fn wanted(spec: &BillingSinkSpec) -> Option<Wanted<'_>> {
                 "url": sink.url,
                 "stream": sink.stream,
                 "subjectPrefix": sink.subject_prefix,
-                "timeout": seconds(sink.timeout_seconds),
+                "timeout": timeout(&sink.sending),
                 "shadow": shadow,
             }),
             secret: sink.credentials_ref.as_ref().map(|reference| ("credentials", reference)),
-            ca: sink.ca_bundle.as_ref(),
-            limits: limits(sink.concurrency, sink.events_per_second),
+            ca: sink.sending.ca_bundle.as_ref(),
+            limits: limits(sink.concurrency, &sink.sending),
         });
     }
     spec.openmeter.as_ref().map(|sink| Wanted {
         sink_type: "openmeter",
-        settings: json!({ "url": sink.url, "timeout": seconds(sink.timeout_seconds), "shadow": shadow }),
+        settings: json!({ "url": sink.url, "timeout": timeout(&sink.sending), "shadow": shadow }),
         secret: sink.token_ref.as_ref().map(|reference| ("token", reference)),
-        ca: sink.ca_bundle.as_ref(),
-        limits: limits(sink.concurrency, sink.events_per_second),
+        ca: sink.sending.ca_bundle.as_ref(),
+        limits: limits(sink.concurrency, &sink.sending),
     })
 }
 

@@ -10,13 +10,13 @@ use std::{
 };
 
 use kube::ResourceExt;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::{Context, ReconcileError};
 use crate::{
     cluster::{self, CustomKind, OwnerKey},
     domain::{Head, Kind, Labels, Uid},
-    ledger::{Draft, Outcome, Patrol},
+    ledger::{Draft, Outcome, Patrol, Want},
     lifecycle::{
         TABLES, Transition,
         sweep::{Answer, Missing, Swept, Verdict, decide},
@@ -43,9 +43,11 @@ pub(super) async fn run(context: Arc<Context>) {
     loop {
         tokio::time::sleep(sweeper.context.sweep.every).await;
         if let Err(error) = sweeper.sweep().await {
-            warn!(%error, "a sweep did not come to its end; the next one begins anew");
+            sweeper.failed(&error, "a sweep did not come to its end; the next one begins anew");
         }
-        sweeper.check().await;
+        if let Err(error) = sweeper.check().await {
+            sweeper.failed(&error, "the ledger could not be checked; the next sweep goes on");
+        }
     }
 }
 
@@ -59,6 +61,15 @@ struct Sweeper {
 }
 
 impl Sweeper {
+    /// Tells of a failure, unless it is told of as a wait for the ledger.
+    fn failed(&self, error: &ReconcileError, what: &str) {
+        if error.is_waited_for(&self.context.waits, &*self.context.clock) {
+            debug!(%error, "{what}");
+        } else {
+            warn!(%error, "{what}");
+        }
+    }
+
     async fn sweep(&mut self) -> Result<(), ReconcileError> {
         let context = self.context.clone();
         let client = context.cluster.client();
@@ -117,6 +128,7 @@ impl Sweeper {
         let mut after: Option<Uid> = None;
         loop {
             let page = self.context.ledger.heads(after.as_ref(), true, PAGE).await?;
+            self.context.waits.worked(Want::Read, &*self.context.clock);
             let Some(last) = page.last() else { return Ok((open, gone)) };
             after = Some(last.subject.uid.clone());
             open += u64::try_from(page.len()).unwrap_or(0);
@@ -231,17 +243,14 @@ impl Sweeper {
     }
 
     /// Checks the next part of the ledger by itself.
-    async fn check(&mut self) {
+    async fn check(&mut self) -> Result<(), ReconcileError> {
         let context = self.context.clone();
-        match self.patrol.step(context.ledger.as_ref(), TABLES, CHECKED).await {
-            Ok(found) => {
-                let new: BTreeSet<String> = found.new.iter().map(ToString::to_string).collect();
-                for violation in new {
-                    error!("the ledger violates an invariant: {violation}; run `trueup audit`");
-                }
-                context.metrics.violations(found.standing);
-            }
-            Err(error) => warn!(%error, "the ledger could not be checked"),
+        let found = self.patrol.step(context.ledger.as_ref(), TABLES, CHECKED).await?;
+        let new: BTreeSet<String> = found.new.iter().map(ToString::to_string).collect();
+        for violation in new {
+            error!("the ledger violates an invariant: {violation}; run `trueup audit`");
         }
+        context.metrics.violations(found.standing);
+        Ok(())
     }
 }

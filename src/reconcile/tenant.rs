@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 use kube::core::DynamicObject;
 
-use super::look::{Look, Managed, ReconcileError};
+use super::{
+    ReconcileError,
+    look::{Look, Managed},
+};
 use crate::{
     api::{TenantSpec, TenantStatus},
     cluster::CustomKind,

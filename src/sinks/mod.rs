@@ -1,4 +1,4 @@
-//! Where events go: one file for each type of sink, and one line for each in [`TYPES`].
+//! Where events go: one file for each type of sink, and one line for each in `TYPES`.
 //!
 //! A sink knows how to hand over the next events of one resource and what the answer means. It knows nothing of
 //! lanes, leases and retries; those are the outbox's.
@@ -12,6 +12,9 @@ pub mod signature;
 mod tls;
 mod together;
 pub mod webhook;
+
+#[cfg(test)]
+mod fixtures;
 
 pub(crate) use tls::client_config;
 

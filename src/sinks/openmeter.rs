@@ -133,39 +133,27 @@ impl Messenger for OpenMeter {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
-    use crate::domain::SystemClock;
-
-    fn configured(settings: Value, token: Option<&str>) -> Result<Arc<dyn Sink>, ConfigFault> {
-        let secrets: BTreeMap<_, _> =
-            token.map(|token| (TOKEN.to_owned(), SecretString::from(token))).into_iter().collect();
-        let config = SinkConfig { sink_type: NAME.into(), settings, secrets };
-        super::super::build(&config, Arc::new(SystemClock::default()))
-    }
+    use crate::sinks::fixtures::{assert_refused, configured};
 
     #[test]
     fn a_configuration_that_cannot_work_says_what_is_wrong_and_nothing_secret() {
         let url = json!({"url": "https://meter.example"});
-        let cases = [
-            (json!({}), Some("hush"), "missing field `url`"),
-            (url.clone(), Some(" "), "'token' of the openmeter sink cannot be used: it is empty"),
-            (url.clone(), Some("hush\u{7}"), "a header cannot carry"),
-            (json!({"url": "https://meter.example", "timeout": "0s"}), None, "timeout must be"),
-            (json!({"url": "https://meter.example", "shadow": true}), None, "it cannot rehearse"),
+        let cases: [(_, &[_], _); 5] = [
+            (json!({}), &[(TOKEN, "hush")], "missing field `url`"),
+            (url.clone(), &[(TOKEN, " ")], "'token' of the openmeter sink cannot be used: it is empty"),
+            (url.clone(), &[(TOKEN, "hush\u{7}")], "a header cannot carry"),
+            (json!({"url": "https://meter.example", "timeout": "0s"}), &[], "timeout must be"),
+            (json!({"url": "https://meter.example", "shadow": true}), &[], "it cannot rehearse"),
         ];
-        for (settings, token, expected) in cases {
-            let fault = configured(settings, token).unwrap_err().to_string();
-            assert!(fault.contains(expected) && !fault.contains("hush"), "{fault}");
-        }
+        assert_refused(NAME, &cases);
     }
 
     #[tokio::test]
     async fn it_takes_several_resources_and_says_how_long_ids_are_remembered() {
-        let sink = configured(json!({"url": "https://meter.example/"}), Some("hush")).unwrap();
+        let sink = configured(NAME, json!({"url": "https://meter.example/"}), &[(TOKEN, "hush")]).unwrap();
         assert_eq!(sink.dedupe_horizon().await, Ok(Some(REMEMBERS)));
         assert_eq!(sink.room(), Some(ROOM));
         assert!(!format!("{sink:?}").contains("hush"));

@@ -6,7 +6,7 @@
 //! Secret `signingKeys`: one or more keys apart by white space, the newest first.
 //!
 //! A 2xx acknowledges. 409 with `{"expectedSequence": k}` asks for the resource's events from `k` on, 410 for no
-//! more events at all. What other statuses mean stands in [`super::answer`]. An array is answered as a whole; where it is
+//! more events at all. What other statuses mean stands in `answer.rs`. An array is answered as a whole; where it is
 //! refused, `"eventId"` in the answer's body may say which event is meant.
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -247,47 +247,35 @@ fn judge(doing: &str, answer: &Answer, events: usize) -> Result<(), Blame> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use secrecy::SecretString;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
-    use crate::domain::SystemClock;
+    use crate::sinks::fixtures::{assert_refused, configured};
 
     const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-
-    fn configured(settings: Value, secrets: &[(&str, &str)]) -> Result<Arc<dyn Sink>, ConfigFault> {
-        let secrets: BTreeMap<_, _> =
-            secrets.iter().map(|(name, value)| ((*name).to_owned(), SecretString::from(*value))).collect();
-        let config = SinkConfig { sink_type: NAME.into(), settings, secrets };
-        super::super::build(&config, Arc::new(SystemClock::default()))
-    }
 
     #[test]
     fn a_configuration_that_cannot_work_says_what_is_wrong_and_nothing_secret() {
         let keys = (SIGNING_KEYS, KEY);
         let url = json!({"url": "https://billing.example/"});
-        let cases = [
-            (json!({}), vec![keys], "url is missing"),
-            (url.clone(), vec![keys, ("url", "https://hush.example/")], "url is given twice"),
-            (url.clone(), vec![], "'signingKeys' of the webhook sink cannot be used: it is missing"),
-            (url.clone(), vec![(SIGNING_KEYS, "hush")], "does not begin with `whsec_`"),
-            (json!({"uri": "https://billing.example/"}), vec![keys], "unknown field `uri`"),
-            (json!({"url": "https://billing.example/", "timeout": "0s"}), vec![keys], "timeout must be"),
-            (json!({"url": "https://billing.example/", "timeout": "4m"}), vec![keys], "timeout must be"),
-            (json!({"url": "https://billing.example/", "caBundle": "x"}), vec![keys], "holds no certificate"),
+        let cases: [(_, &[_], _); 8] = [
+            (json!({}), &[keys], "url is missing"),
+            (url.clone(), &[keys, ("url", "https://hush.example/")], "url is given twice"),
+            (url.clone(), &[], "'signingKeys' of the webhook sink cannot be used: it is missing"),
+            (url.clone(), &[(SIGNING_KEYS, "hush")], "does not begin with `whsec_`"),
+            (json!({"uri": "https://billing.example/"}), &[keys], "unknown field `uri`"),
+            (json!({"url": "https://billing.example/", "timeout": "0s"}), &[keys], "timeout must be"),
+            (json!({"url": "https://billing.example/", "timeout": "4m"}), &[keys], "timeout must be"),
+            (json!({"url": "https://billing.example/", "caBundle": "x"}), &[keys], "holds no certificate"),
         ];
-        for (settings, secrets, expected) in cases {
-            let fault = configured(settings, &secrets).unwrap_err().to_string();
-            assert!(fault.contains(expected) && !fault.contains("hush"), "{fault}");
-        }
+        assert_refused(NAME, &cases);
     }
 
     #[test]
     fn an_address_from_the_secret_and_times_in_words_are_taken_and_shown_without_secrets() {
         let settings = json!({"timeout": "250ms", "connectTimeout": "1s"});
-        let sink = configured(settings, &[(SIGNING_KEYS, KEY), ("url", "https://billing.example/hush\n")]).unwrap();
+        let sink =
+            configured(NAME, settings, &[(SIGNING_KEYS, KEY), ("url", "https://billing.example/hush\n")]).unwrap();
         assert_eq!(sink.longest_attempt(), Duration::from_millis(250));
         let shown = format!("{sink:?}");
         assert!(!shown.contains("hush") && !shown.contains(&KEY[6..]), "{shown}");

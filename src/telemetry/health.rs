@@ -2,7 +2,13 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use axum::{Router, extract::State, http::StatusCode, routing::get};
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+    routing::get,
+};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -11,6 +17,9 @@ use crate::{
     domain::Clock,
     ledger::{Wait, Waits},
 };
+
+/// What Prometheus knows its text format by.
+const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// What the process waits for, for `/readyz`.
 pub struct Health {
@@ -71,10 +80,14 @@ async fn readyz(State(shared): State<Shared>) -> (StatusCode, String) {
     }
 }
 
-async fn exposition(State(shared): State<Shared>) -> (StatusCode, String) {
+async fn exposition(State(shared): State<Shared>) -> Response {
     shared.metrics.waits_for_the_ledger(&shared.health.for_the_ledger());
-    match shared.metrics.render() {
-        Ok(text) => (StatusCode::OK, text),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("rendering the metrics: {error}\n")),
+    let now = shared.health.clock.now();
+    // Whoever asks may have everything counted.
+    let rendered = tokio::task::spawn_blocking(move || shared.metrics.render(now)).await;
+    let rendered = rendered.map_err(|ended| ended.to_string()).and_then(|text| text.map_err(|error| error.to_string()));
+    match rendered {
+        Ok(text) => ([(CONTENT_TYPE, TEXT_FORMAT)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("rendering the metrics: {error}\n")).into_response(),
     }
 }

@@ -1,15 +1,25 @@
-//! The figures. Labels are kinds, states and codes, never names of objects: there are too many of those.
+//! What this process counts and shows. What there is to count is said in `figures`.
 
-use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use super::audit::AuditMetrics;
+use prometheus::{GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+
+use super::{
+    audit::AuditMetrics,
+    survey::{Arrears, Survey, SurveyMetrics},
+};
 use crate::{
-    domain::Kind,
-    ledger::{StatsView, Wait, Want},
+    domain::{Kind, Timestamp},
+    figures::{self, Registry},
+    ledger::{Appending, Wait, Want},
     outbox::DeliveryMetrics,
 };
+
+/// Looks at everything, when somebody asks for the figures.
+pub type Surveyor = Box<dyn Fn() -> Survey + Send>;
 
 /// Everything that `/metrics` shows.
 pub struct Metrics {
@@ -18,72 +28,74 @@ pub struct Metrics {
     pub delivery: DeliveryMetrics,
     reconciles: IntCounterVec,
     reconcile_seconds: HistogramVec,
+    queued: IntGaugeVec,
+    queue_seconds: HistogramVec,
+    ready_seconds: HistogramVec,
     transitions: IntCounterVec,
     leader: IntGauge,
     epoch: IntGauge,
-    appender: IntGaugeVec,
-    /// What the audit and the sweeps have found.
+    commit_seconds: Histogram,
+    batch: Histogram,
+    tries: IntCounter,
+    doubts: IntCounter,
     audit: AuditMetrics,
-    waiting: IntGaugeVec,
+    waiting: GaugeVec,
+    survey: SurveyMetrics,
+    surveyor: Mutex<Option<Surveyor>>,
 }
 
 impl Metrics {
     /// Collectors, registered.
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
-        let delivery = DeliveryMetrics::new()?;
-        delivery.register(&registry)?;
-        let metrics = Self {
-            reconciles: IntCounterVec::new(
-                Opts::new("trueup_reconciles_total", "Looks at objects, by how they ended."),
-                &["kind", "outcome"],
-            )?,
-            reconcile_seconds: HistogramVec::new(
-                HistogramOpts::new("trueup_reconcile_seconds", "How long a look at an object took.")
-                    .buckets(vec![0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0]),
-                &["kind"],
-            )?,
-            transitions: IntCounterVec::new(
-                Opts::new("trueup_transitions_total", "Transitions that this process recorded."),
-                &["kind", "from", "to"],
-            )?,
-            leader: IntGauge::new("trueup_leader", "1 while this process leads.")?,
-            epoch: IntGauge::new("trueup_leader_epoch", "The epoch in which this process leads or last led.")?,
-            appender: IntGaugeVec::new(
-                Opts::new(
-                    "trueup_ledger_appender",
-                    "What the appender of this term did: batches, drafts, tries, doubts.",
-                ),
-                &["what"],
-            )?,
-            audit: AuditMetrics::new(&registry)?,
-            waiting: IntGaugeVec::new(
-                Opts::new(
-                    "trueup_ledger_waiting_seconds",
-                    "How long the ledger's database has been waited for, by what is wanted of it; 0 while it answers.",
-                ),
-                &["for"],
-            )?,
-            registry,
-            delivery,
-        };
-        metrics.registry.register(Box::new(metrics.reconciles.clone()))?;
-        metrics.registry.register(Box::new(metrics.reconcile_seconds.clone()))?;
-        metrics.registry.register(Box::new(metrics.transitions.clone()))?;
-        metrics.registry.register(Box::new(metrics.leader.clone()))?;
-        metrics.registry.register(Box::new(metrics.epoch.clone()))?;
-        metrics.registry.register(Box::new(metrics.appender.clone()))?;
-        metrics.registry.register(Box::new(metrics.waiting.clone()))?;
-        let build = IntGaugeVec::new(Opts::new("trueup_build_info", "1, with the version as a label."), &["version"])?;
+        let build = registry.gauges(&figures::BUILD)?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        metrics.registry.register(Box::new(build))?;
-        Ok(metrics)
+        Ok(Self {
+            delivery: DeliveryMetrics::new(&registry)?,
+            reconciles: registry.counters(&figures::RECONCILES)?,
+            reconcile_seconds: registry.histograms(&figures::RECONCILE_SECONDS)?,
+            queued: registry.gauges(&figures::QUEUED)?,
+            queue_seconds: registry.histograms(&figures::QUEUE_SECONDS)?,
+            ready_seconds: registry.histograms(&figures::READY_SECONDS)?,
+            transitions: registry.counters(&figures::TRANSITIONS)?,
+            leader: registry.gauge(&figures::LEADER)?,
+            epoch: registry.gauge(&figures::EPOCH)?,
+            commit_seconds: registry.histogram(&figures::COMMIT_SECONDS)?,
+            batch: registry.histogram(&figures::BATCH)?,
+            tries: registry.counter(&figures::TRIES)?,
+            doubts: registry.counter(&figures::DOUBTS)?,
+            audit: AuditMetrics::new(&registry)?,
+            waiting: registry.spans(&figures::WAITING)?,
+            survey: SurveyMetrics::new(&registry)?,
+            surveyor: Mutex::default(),
+            registry,
+        })
+    }
+
+    /// Where other parts register what they count.
+    pub const fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// A look has ended.
-    pub fn reconciled(&self, kind: &str, outcome: &str, seconds: f64) {
+    pub fn reconciled(&self, kind: &str, outcome: &str, took: Duration) {
         self.reconciles.with_label_values(&[kind, outcome]).inc();
-        self.reconcile_seconds.with_label_values(&[kind]).observe(seconds);
+        self.reconcile_seconds.with_label_values(&[kind]).observe(took.as_secs_f64());
+    }
+
+    /// So many objects of a kind wait for a look.
+    pub fn queued(&self, kind: &str, objects: usize) {
+        self.queued.with_label_values(&[kind]).set(i64::try_from(objects).unwrap_or(i64::MAX));
+    }
+
+    /// An object that changed has waited for a look.
+    pub fn waited(&self, kind: &str, waited: Duration) {
+        self.queue_seconds.with_label_values(&[kind]).observe(waited.as_secs_f64());
+    }
+
+    /// A new or changed spec is shown as Ready.
+    pub fn became_ready(&self, kind: &str, took: Duration) {
+        self.ready_seconds.with_label_values(&[kind]).observe(took.as_secs_f64());
     }
 
     /// A transition was recorded.
@@ -91,12 +103,20 @@ impl Metrics {
         self.transitions.with_label_values(&[kind.as_str(), from, to]).inc();
     }
 
-    /// Leadership was won, or (`None`) lost.
-    pub fn leads(&self, epoch: Option<i64>) {
-        self.leader.set(i64::from(epoch.is_some()));
-        if let Some(epoch) = epoch {
-            self.epoch.set(epoch);
-        }
+    /// Leadership was won.
+    pub fn leads(&self, epoch: i64) {
+        self.leader.set(1);
+        self.epoch.set(epoch);
+    }
+
+    /// Leadership was lost: what only a leader knows is not shown any more.
+    pub fn stands_down(&self, now: Timestamp) {
+        self.leader.set(0);
+        self.surveyed_by(None);
+        self.survey.stands_down(now);
+        self.audit.stands_down();
+        self.delivery.stands_down();
+        self.queued.reset();
     }
 
     /// A sweep found ledger and cluster apart, and brought them together.
@@ -121,27 +141,48 @@ impl Metrics {
         self.audit.ledger_held.set(i64::from(everything));
     }
 
-    /// What the appender did so far.
-    pub fn appended(&self, view: &StatsView) {
-        let counts =
-            [("batches", view.batches), ("drafts", view.drafts), ("tries", view.tries), ("doubts", view.doubts)];
-        for (what, count) in counts {
-            self.appender.with_label_values(&[what]).set(i64::try_from(count).unwrap_or(i64::MAX));
+    /// The appender did something.
+    pub fn appending(&self, what: Appending) {
+        match what {
+            Appending::Tried => self.tries.inc(),
+            Appending::Doubted => self.doubts.inc(),
+            Appending::Answered { drafts, busy } => {
+                self.commit_seconds.observe(busy.as_secs_f64());
+                self.batch.observe(f64::from(u32::try_from(drafts).unwrap_or(u32::MAX)));
+            }
         }
     }
 
     /// What the ledger is being waited for.
     pub fn waits_for_the_ledger(&self, waits: &[Wait]) {
         for want in Want::ALL {
+            // What is waited for at all is not shown as if it were not.
             let waited = waits.iter().find(|wait| wait.want == want).map_or(0, |wait| wait.waited.as_secs().max(1));
-            self.waiting.with_label_values(&[want.code()]).set(i64::try_from(waited).unwrap_or(i64::MAX));
+            self.waiting.with_label_values(&[want.code()]).set(Duration::from_secs(waited).as_secs_f64());
         }
     }
 
+    /// What billing was not yet told, as of `now`.
+    pub fn owes(&self, arrears: &Arrears, now: Timestamp) {
+        self.survey.owes(arrears, now);
+    }
+
+    /// Who looks at everything when somebody asks for the figures; `None` where that is for another process.
+    pub fn surveyed_by(&self, surveyor: Option<Surveyor>) {
+        *self.surveyor() = surveyor;
+    }
+
     /// The text that Prometheus reads.
-    pub fn render(&self) -> Result<String, prometheus::Error> {
-        let mut text = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
-        Ok(String::from_utf8_lossy(&text).into_owned())
+    pub fn render(&self, now: Timestamp) -> Result<String, prometheus::Error> {
+        // Held until the text is there: two who ask at once must not see half of each other's.
+        let surveyor = self.surveyor();
+        if let Some(survey) = &*surveyor {
+            self.survey.show(&survey(), now);
+        }
+        self.registry.render()
+    }
+
+    fn surveyor(&self) -> MutexGuard<'_, Option<Surveyor>> {
+        self.surveyor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,5 +6,10 @@ mod commands;
 mod comparisons;
 mod ledger;
 mod mend;
+mod migrate;
 mod past;
+#[path = "../support/postgres.rs"]
+#[allow(dead_code, reason = "the ledger's tests use the rest")]
+mod postgres;
+mod reference;
 mod rig;

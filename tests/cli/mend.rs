@@ -7,7 +7,7 @@ use trueup::{
     domain::{Clock, ManualClock, Shard},
     ledger::{Appender, AppenderLimits, SqliteStore, Store, Waits},
     lifecycle::TABLES,
-    reconcile::amendments,
+    reconcile::{Behind, amendments},
 };
 
 use super::rig::{Answer, Rig, minute, run};
@@ -57,7 +57,7 @@ fn lead(rig: &Rig) {
             Arc::new(Waits::default()),
         );
         for made in store.amendments_due(10).await.unwrap() {
-            amendments::carry_out(&*store, &appender, &*clock, &made).await.unwrap();
+            amendments::carry_out(&*store, &appender, &Behind::default(), &*clock, &made).await.unwrap();
         }
     });
 }

@@ -25,11 +25,11 @@ async fn stage(name: &str) -> (Visit, String) {
 }
 
 /// Dumps in a pod that runs until the test says how it ended.
-fn held() -> Value {
+pub fn held() -> Value {
     json!({ "source": { "command": { "image": "registry.example/hold:1", "command": ["dump", "--all"], "fileName": "all.sql" } } })
 }
 
-fn manifest() -> Manifest {
+pub fn manifest() -> Manifest {
     Manifest {
         snapshot_id: "ab".repeat(32),
         file: "all.sql".into(),
@@ -44,7 +44,7 @@ fn manifest() -> Manifest {
 }
 
 /// The only Job of that name's pod, once it runs.
-async fn running_pod(visit: &Visit, namespace: &str, job: &str) -> DynamicObject {
+pub async fn running_pod(visit: &Visit, namespace: &str, job: &str) -> DynamicObject {
     eventually(PATIENCE, &format!("Job {job} has a pod that runs"), || async {
         let pods = visit.list("Pod", Some(namespace)).await;
         let of_job =
@@ -56,7 +56,7 @@ async fn running_pod(visit: &Visit, namespace: &str, job: &str) -> DynamicObject
 }
 
 /// Ends a pod as its node would: each container with an exit code and its last words.
-async fn end(visit: &Visit, pod: &DynamicObject, containers: &[(&str, i32, &str)]) {
+pub async fn end(visit: &Visit, pod: &DynamicObject, containers: &[(&str, i32, &str)]) {
     let ended = |(name, code, said): &(&str, i32, &str)| {
         json!({
             "name": name, "image": "x", "imageID": "x", "ready": false, "restartCount": 0,

@@ -151,3 +151,23 @@ async fn a_leader_that_was_stopped_for_too_long_appends_nothing_and_steps_down()
     .await;
     reckon(&visit, None).await;
 }
+
+#[tokio::test]
+async fn a_lease_is_given_back_even_if_its_last_renewal_was_answered_to_nobody() {
+    let visit = Visit::shared().await;
+    let client = trueup::cluster::connect(Some(&visit.place.cluster.admin())).await.expect("a client");
+    let clock = Arc::new(SystemClock::default());
+    let lasts = Duration::from_mins(5);
+    let lease = |identity: &str| {
+        let identity = identity.to_owned();
+        trueup::cluster::Lease::new(client.clone(), "trueup-system", "renewed", identity, lasts, clock.clone())
+    };
+    let (mut one, mut two) = (lease("one"), lease("two"));
+    assert!(one.try_acquire().await.expect("asking for the Lease"));
+    assert!(!two.try_acquire().await.expect("asking for the Lease"), "it is held");
+    // The renewal arrives, and its answer finds nobody.
+    let renewed = json!({ "spec": { "renewTime": "2027-01-01T00:00:00.000000Z" } });
+    visit.merge("Lease", Some("trueup-system"), "renewed", &renewed).await;
+    one.release().await;
+    assert!(two.try_acquire().await.expect("asking for the Lease"), "nobody waits for it to run out");
+}

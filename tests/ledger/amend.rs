@@ -1,14 +1,15 @@
 //! Carrying out the amendments that people asked for: once, by whoever leads, whatever dies in between.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use trueup::{
-    domain::{DestinationId, Event, ManualClock, Sequence},
+    domain::{DestinationId, Event, ManualClock, Sequence, Uid},
     ledger::{
         Appender, AppenderError, Head, Settlement, Store,
         interventions::{Action, Request},
     },
-    reconcile::{ReconcileError, amendments::carry_out},
+    lifecycle::behind::Gap,
+    reconcile::{Behind, ReconcileError, amendments::carry_out},
 };
 
 use crate::{
@@ -22,7 +23,7 @@ use crate::{
 async fn carried_out(store: &dyn Store, appender: &Appender) -> Result<Option<Head>, ReconcileError> {
     let due = store.amendments_due(10).await.unwrap();
     assert_eq!(due.len(), 1);
-    carry_out(store, appender, &ManualClock::at(START), &due[0]).await
+    carry_out(store, appender, &Behind::default(), &ManualClock::at(START), &due[0]).await
 }
 
 /// The stream that `parked` left, with an amendment asked for, and an appender of the epoch that leads.
@@ -100,5 +101,26 @@ pub async fn a_row_that_two_receivers_lack_is_stated_anew_once(lab: Lab) {
     let lacks_it_too = Request { destination: other, ..request(Action::Amend, 2) };
     lab.store.intervene(&lacks_it_too, lab.now()).await.unwrap().unwrap();
     assert_eq!(carried_out(&*lab.store, &appender).await.unwrap(), None, "the row goes to both");
+    is_restated_once(&lab).await;
+}
+
+pub async fn an_amendment_waits_while_the_ledger_is_behind(lab: Lab) {
+    let appender = asked(&lab).await;
+    let due = lab.store.amendments_due(10).await.unwrap().remove(0);
+    let before = lab.store.counts().await.unwrap().transitions;
+    let (behind, clock) = (Behind::default(), ManualClock::at(START));
+    let gap = || Gap::Ahead { known: Sequence::new(7), newest: Sequence::new(4) };
+    let own = BTreeMap::from([(due.request.uid.clone(), gap())]);
+    // So many others that the ledger as a whole is held.
+    let many: BTreeMap<Uid, Gap> = (0..20).map(|n| (Uid::new(format!("other-{n}")), gap())).collect();
+    for (gaps, whole) in [(own, false), (many, true)] {
+        assert!(behind.replace(&gaps, 20));
+        assert_eq!(behind.holds_everything(), whole);
+        assert_eq!(carry_out(&*lab.store, &appender, &behind, &clock, &due).await.unwrap(), None);
+        assert_eq!(lab.store.amendments_due(10).await.unwrap(), std::slice::from_ref(&due), "it is still asked for");
+        assert_eq!(lab.store.counts().await.unwrap().transitions, before, "nothing was appended");
+    }
+    assert!(behind.replace(&BTreeMap::new(), 20));
+    assert!(carry_out(&*lab.store, &appender, &behind, &clock, &due).await.unwrap().is_some());
     is_restated_once(&lab).await;
 }

@@ -7,6 +7,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use trueup::{
     domain::{Clock, DestinationId, SeededRandom, SystemClock},
+    figures::Registry,
     ledger::{Appender, AppenderLimits, Store, Waits},
     outbox::{DeliveryMetrics, Destination, Limits, Parts, Relay},
     sinks::{Batch, Delivery, Ending, Sink},
@@ -59,7 +60,7 @@ impl Process {
             clock: Arc::clone(&clock),
             random: Arc::new(SeededRandom::new(1)),
             commits: appender.commits(),
-            metrics: DeliveryMetrics::new().unwrap(),
+            metrics: DeliveryMetrics::new(&Registry::new()).unwrap(),
             waits: Arc::clone(&waits),
         };
         let relay = Relay::new(parts, CancellationToken::new());

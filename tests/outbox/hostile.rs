@@ -4,27 +4,29 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use trueup::{
     domain::{Clock, DestinationId, ManualClock, Sequence},
-    ledger::{LaneState, LaneView, lanes},
+    ledger::{LaneState, lanes},
     outbox::{Destination, Limits, Relay, RelayStatus},
 };
 
 use crate::{
     front::{Action, Front},
     rig::{Ledger, TestReceiver, destination, limits, names, now, to, uid, until, webhook, webhook_within},
+    sight::{not_ready, printed, shown, told},
 };
 
-const IN_FLIGHT: &str = "trueup_outbox_lanes_in_flight";
-const BYTES: &str = "trueup_outbox_bytes_in_flight";
+const BYTES: &str = "trueup_outbox_in_flight_bytes";
 
 async fn status(relay: &Relay) -> RelayStatus {
     relay.status(&destination()).await.unwrap().unwrap()
 }
 
 /// Everything that is sent to one destination is answered with `action`. The other one gets what is its, and of the first
-/// it can be seen what is wrong: in the lanes (as `trueup outbox status` shows them), and in what makes the sink's status.
-async fn only_its_own_destination_feels(seed: u64, action: Action, expected: &str) {
+/// a person sees what is wrong, in the BillingSink's status (`reason`) as in `trueup outbox status`.
+async fn only_its_own_destination_feels(seed: u64, action: Action, reason: &str, expected: &str) {
     let patience = Duration::from_millis(200);
-    let (ledger, receiver, front) = (Ledger::new().await, TestReceiver::start().await, Front::start(None).await);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("ledger.db");
+    let (ledger, receiver, front) = (Ledger::at(&path).await, TestReceiver::start().await, Front::start(None).await);
     front.script(move |_| action.clone());
     let archive = DestinationId::new("archive");
     ledger.store.open_destination(&archive, ledger.clock.now()).await.unwrap();
@@ -45,49 +47,61 @@ async fn only_its_own_destination_feels(seed: u64, action: Action, expected: &st
     .await;
     receiver.has_exactly(&ledger, &apps).await;
 
-    let error = until("it can be seen what is wrong", || async {
-        let lanes = ledger.store.lanes(None, true, 1_000).await.unwrap();
-        let failing = lanes.into_iter().filter(|lane| lane.attempts > 0);
-        failing.max_by_key(|lane| lane.attempts)?.last_error
+    let seen = until("it can be seen what is wrong", || async {
+        Some(shown(&ledger, &relay).await).filter(|status| not_ready(status) == reason)
     })
     .await;
-    assert!(error.contains(expected), "{error}");
+    assert!(seen.last_error.as_ref().unwrap().contains(expected), "{seen:?}");
+    assert_eq!((seen.undelivered, seen.parked, &seen.last_ack_at), (Some(360), Some(0), &None));
+    assert!(seen.lag_seconds.is_some());
+    let told =
+        until("the program says so too", || async { Some(told(&path).await).filter(|it| !it["failing"].is_null()) });
+    let told = told.await;
+    assert!(told["failing"]["error"].as_str().unwrap().contains(expected), "{told}");
+    assert_eq!((&told["delivered"], &told["undelivered"], &told["parked"]), (&0.into(), &360.into(), &0.into()));
+    assert!(!told["oldestUndelivered"].is_null() && !told["nextTryAt"].is_null(), "{told}");
+    assert!(printed(&path, "table").await.contains("in a row failed, the last: sending event uid-app-"));
     let status = status(&relay).await;
-    assert!(status.last_error.unwrap().1.contains(expected));
     assert_eq!((status.acknowledged, status.parked, status.disabled), (0, 0, None));
-    assert!(status.lag > Duration::ZERO && status.oldest_undelivered.is_some());
     assert_eq!(ledger.gauge("trueup_outbox_held", &archive), 0);
 }
 
 #[tokio::test]
 async fn a_receiver_that_hangs_is_felt_by_its_own_destination_alone() {
-    only_its_own_destination_feels(81, Action::Hang, "no answer within 200ms").await;
+    only_its_own_destination_feels(81, Action::Hang, "Retrying", "no answer within 200ms").await;
 }
 
 #[tokio::test]
 async fn a_receiver_that_drips_is_felt_by_its_own_destination_alone() {
-    only_its_own_destination_feels(82, Action::Drip(Duration::from_millis(20)), "no answer within 200ms").await;
+    only_its_own_destination_feels(82, Action::Drip(Duration::from_millis(20)), "Retrying", "no answer within 200ms")
+        .await;
 }
 
 #[tokio::test]
 async fn a_receiver_that_speaks_no_http_is_felt_by_its_own_destination_alone() {
-    only_its_own_destination_feels(83, Action::Babble(b"220 mail.example ESMTP\r\n"), "error sending request").await;
+    only_its_own_destination_feels(
+        83,
+        Action::Babble(b"220 mail.example ESMTP\r\n"),
+        "Retrying",
+        "error sending request",
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn a_receiver_that_hangs_up_is_felt_by_its_own_destination_alone() {
-    only_its_own_destination_feels(84, Action::HangUp, "error sending request").await;
+    only_its_own_destination_feels(84, Action::HangUp, "Retrying", "error sending request").await;
 }
 
 #[tokio::test]
 async fn a_receiver_that_answers_ten_megabytes_is_felt_by_its_own_destination_alone() {
-    only_its_own_destination_feels(85, Action::AnswerAtLength(500, 10 << 20), "answered 500").await;
+    only_its_own_destination_feels(85, Action::AnswerAtLength(500, 10 << 20), "Retrying", "answered 500").await;
 }
 
 #[tokio::test]
 async fn a_receiver_that_redirects_is_felt_by_its_own_destination_alone() {
     let answer = Action::Answer(308, "location: http://127.0.0.1:9/", String::new());
-    only_its_own_destination_feels(86, answer, "redirects are not followed").await;
+    only_its_own_destination_feels(86, answer, "ReceiverUnavailable", "redirects are not followed").await;
 }
 
 #[tokio::test]
@@ -103,7 +117,9 @@ async fn ten_megabytes_behind_a_good_answer_cost_nothing() {
 
 #[tokio::test]
 async fn a_receiver_that_takes_events_and_forgets_them_parks_the_resource() {
-    let (ledger, receiver) = (Ledger::new().await, TestReceiver::start().await);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("ledger.db");
+    let (ledger, receiver) = (Ledger::at(&path).await, TestReceiver::start().await);
     let front = Front::start(Some(receiver.address)).await;
     // More than one delivery holds, so that there is something that looks like progress.
     let remembers = i64::from(limits().rows_per_lane) * 2 + 3;
@@ -125,34 +141,40 @@ async fn a_receiver_that_takes_events_and_forgets_them_parks_the_resource() {
     assert_eq!(lane.park_reason.as_deref(), Some(lanes::REWIND_LOOP));
     let sent = front.seen_of(&uid("forgotten")).len();
     assert!(sent <= 3 * rows, "{sent} messages of {rows} events");
-    assert_eq!(status(&relay).await.parked, 1);
+    let seen = shown(&ledger, &relay).await;
+    assert_eq!((not_ready(&seen), seen.parked), ("Parked", Some(1)));
+    assert_eq!(told(&path).await["parked"], 1);
+    let table = printed(&path, "table").await;
+    assert!(table.contains("AppDeployment acme-prod/forgotten") && table.contains(lanes::REWIND_LOOP), "{table}");
     receiver.has_exactly(&ledger, &others).await;
 }
 
-/// Waits until every try has been settled, and lets the time pass until the next one is due. Answers whether there is one.
+/// Lets the time pass until the next try is due, and waits until whatever was due then has been tried and settled.
+/// Answers whether there was one. Time that passed in between would end leases that are still needed.
 async fn pass_to_the_next_try(ledger: &Ledger, front: &Front, clock: &ManualClock) -> bool {
-    let wait = until("nothing is under way or due", || async {
-        let lanes = ledger.store.lanes(None, true, 1_000).await.unwrap();
-        if lanes.is_empty() {
-            return Some(None);
-        }
-        let is_settled = |lane: &LaneView| lane.attempts as usize == front.seen_of(&lane.uid).len();
-        if ledger.gauge(IN_FLIGHT, &destination()) > 0 || !lanes.iter().all(is_settled) {
-            return None;
-        }
-        ledger.store.next_due(&destination(), clock.now()).await.unwrap().filter(|wait| !wait.is_zero()).map(Some)
-    });
-    let wait = wait.await;
-    clock.advance(wait.unwrap_or_default());
-    wait.is_some()
+    let lanes = ledger.store.lanes(None, true, 1_000).await.unwrap();
+    let Some(next) = lanes.iter().map(|lane| lane.next_at).min() else { return false };
+    clock.advance(next.since(clock.now()));
+    for before in lanes.into_iter().filter(|lane| lane.next_at <= clock.now()) {
+        until("what was due is settled", || async {
+            let lane = ledger.store.lane(&before.destination, &before.uid).await.unwrap().unwrap();
+            let is_settled =
+                lane.attempts > before.attempts && lane.attempts as usize == front.seen_of(&lane.uid).len();
+            (is_settled || lane.acked == lane.head).then_some(())
+        })
+        .await;
+    }
+    true
 }
 
 #[tokio::test]
 async fn an_hour_of_500_is_waited_out_with_ever_longer_pauses() {
     const HOUR: Duration = Duration::from_hours(1);
     let clock = Arc::new(ManualClock::at(now()));
-    let (ledger, front) = (Ledger::with_clock(Arc::clone(&clock) as Arc<dyn Clock>).await, Front::start(None).await);
-    let time = Arc::clone(&clock);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("ledger.db");
+    let ledger = Ledger::at_with_clock(&path, Arc::clone(&clock) as Arc<dyn Clock>).await;
+    let (front, time) = (Front::start(None).await, Arc::clone(&clock));
     front.script(move |_| Action::Answer(if time.monotonic() < HOUR { 500 } else { 204 }, "x: y", String::new()));
     let relay = ledger.relay(89);
     // The pauses are those of production. Only the poll is short, since the clock does not wake anybody.
@@ -160,16 +182,18 @@ async fn an_hour_of_500_is_waited_out_with_ever_longer_pauses() {
     relay.put(Destination { limits, ..to(webhook(front.address, &ledger.clock)) });
     let apps = names("app", 4);
     ledger.append(&apps, 3).await;
-    let mut looked = false;
+    let (mut looked, mut until_then) = (false, 0);
     while clock.monotonic() < HOUR {
+        until_then = front.seen().len();
         assert!(pass_to_the_next_try(&ledger, &front, &clock).await);
         if !looked && clock.monotonic() > HOUR / 2 {
             looked = true;
-            let status = status(&relay).await;
-            assert!(status.lag >= HOUR / 2 && status.held.is_none() && status.parked == 0, "{status:?}");
-            assert!(status.last_error.unwrap().1.contains("answered 500"));
-            let lane = ledger.lane("app-0000").await;
-            assert!(lane.attempts > 5 && lane.last_error.unwrap().contains("answered 500"));
+            let seen = shown(&ledger, &relay).await;
+            assert_eq!((not_ready(&seen), seen.undelivered, seen.parked), ("Retrying", Some(12), Some(0)));
+            assert!(seen.lag_seconds.unwrap() >= 1_800 && seen.last_error.unwrap().contains("answered 500"));
+            let told = told(&path).await;
+            assert!(told["failing"]["tries"].as_u64().unwrap() > 5, "{told}");
+            assert!(told["failing"]["error"].as_str().unwrap().contains("answered 500"), "{told}");
         }
     }
     assert!(looked);
@@ -177,7 +201,6 @@ async fn an_hour_of_500_is_waited_out_with_ever_longer_pauses() {
         let tries = front.seen_of(&uid(name)).len();
         assert!((10..=100).contains(&tries), "{name} was tried {tries} times within an hour");
     }
-    let until_then = front.seen().len();
     while pass_to_the_next_try(&ledger, &front, &clock).await {}
     assert!(clock.monotonic() < HOUR + Duration::from_mins(6), "it took {:?}", clock.monotonic());
     let mut taken: BTreeMap<_, Vec<i64>> = BTreeMap::new();
@@ -195,16 +218,15 @@ async fn no_more_bytes_are_held_than_may_be() {
     let bounded = Limits { bytes: MOST, rows_per_lane: 32, ..limits() };
     ledger.append(&names("app", 40), 32).await;
     let relay = ledger.relay(90);
-    relay.put(Destination { limits: bounded, ..to(webhook(front.address, &ledger.clock)) });
-    let held = until("every place is taken", || async {
-        let taken = ledger.gauge(IN_FLIGHT, &destination()) == i64::from(bounded.concurrency);
-        taken.then(|| ledger.gauge(BYTES, &destination()))
+    let hangs = webhook_within(Duration::from_millis(100), front.address, &ledger.clock);
+    relay.put(Destination { limits: bounded, ..to(hangs) });
+    let event = ledger.outbox_rows("app-0000").await[0].body.len();
+    until("they are used, once it is known how large events are", || async {
+        let held = usize::try_from(ledger.gauge(BYTES, &destination())).unwrap();
+        assert!(held <= MOST, "{held} bytes are held");
+        (held > MOST / 2 && held > 16 * event).then_some(())
     })
     .await;
-    let held = usize::try_from(held).unwrap();
-    let event = ledger.outbox_rows("app-0000").await[0].body.len();
-    assert!(held <= MOST, "{held} bytes are held");
-    assert!(held > MOST / 2 && held > 16 * event, "and they are used: {held} bytes, {event} each");
 }
 
 #[tokio::test]

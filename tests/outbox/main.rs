@@ -15,4 +15,5 @@ mod mend;
 mod nats;
 mod openmeter;
 mod rig;
+mod sight;
 mod tls;

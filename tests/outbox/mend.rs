@@ -5,7 +5,7 @@ use std::{path::Path, process::Command};
 use trueup::{
     domain::{Message, Sequence},
     ledger::LaneState,
-    reconcile::amendments,
+    reconcile::{Behind, amendments},
 };
 
 use crate::{
@@ -58,7 +58,10 @@ async fn what_is_refused_for_ever_is_voided_or_amended_and_the_receiver_misses_n
     let due = ledger.store.amendments_due(10).await.unwrap();
     assert_eq!(due.len(), 1, "the row that states anew is the leader's to write");
     let appender = ledger.appender();
-    let head = amendments::carry_out(&*ledger.store, &appender, &*ledger.clock, &due[0]).await.unwrap().unwrap();
+    let head = amendments::carry_out(&*ledger.store, &appender, &Behind::default(), &*ledger.clock, &due[0])
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!((head.subject.uid, head.sequence), (uid("amended"), Sequence::new(6)));
     ledger.wake();
     ledger.drained_but(&[]).await;

@@ -23,6 +23,7 @@ use trueup::{
         Billable, Clock, Deadline, DestinationId, Effective, Epoch, Era, InstallationId, Kind, Labels, SeededRandom,
         Shard, State, StateRow, SystemClock, Table, Tables, TenantName, Timestamp, Uid,
     },
+    figures::Registry,
     ledger::{
         self, Appender, AppenderLimits, Draft, Installation, LaneView, MemoryStore, OutboxRow, Outcome, Row, RowQuery,
         Store, Subject, Waits,
@@ -90,6 +91,9 @@ pub struct Ledger {
     pub clock: Arc<dyn Clock>,
     pub waits: Arc<Waits>,
     pub metrics: DeliveryMetrics,
+    /// What each event says of itself.
+    pub message: String,
+    figures: Registry,
     epoch: Epoch,
     commits: watch::Sender<u64>,
 }
@@ -107,8 +111,13 @@ impl Ledger {
 
     /// In a file.
     pub async fn at(path: &Path) -> Self {
+        Self::at_with_clock(path, Arc::new(SystemClock::default())).await
+    }
+
+    /// In a file, with a clock that is not the machine's.
+    pub async fn at_with_clock(path: &Path, clock: Arc<dyn Clock>) -> Self {
         let store = ledger::open(&format!("sqlite:{}", path.display()), TABLES).unwrap();
-        Self::over(store, Arc::new(SystemClock::default())).await
+        Self::over(store, clock).await
     }
 
     async fn over(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
@@ -118,8 +127,10 @@ impl Ledger {
         store.installation(&installation).await.unwrap();
         let epoch = store.take_over(SHARD, "test").await.unwrap();
         store.open_destination(&destination(), clock.now()).await.unwrap();
-        let metrics = DeliveryMetrics::new().unwrap();
-        Self { store, clock, waits: Arc::default(), metrics, epoch, commits: watch::channel(0).0 }
+        let figures = Registry::new();
+        let metrics = DeliveryMetrics::new(&figures).unwrap();
+        let message = "A test did this.".to_owned();
+        Self { store, clock, waits: Arc::default(), metrics, message, figures, epoch, commits: watch::channel(0).0 }
     }
 
     /// Appends `count` transitions of each of `names` and signals each commit.
@@ -154,7 +165,7 @@ impl Ledger {
             after: head.map(|head| head.sequence),
             to: State::of(if on { "On" } else { "Off" }),
             reason: "Test".into(),
-            message: "A test did this.".into(),
+            message: self.message.clone(),
             generation: 1,
             effective: Effective::observed(now, now),
             billable: Billable { replicas: u32::from(on), ..Billable::ZERO },
@@ -201,21 +212,11 @@ impl Ledger {
         assert!(report.is_clean(), "{:#?}", report.violations);
     }
 
-    /// What a gauge says of `destination`.
+    /// What a gauge says of `destination`; 0 where it says nothing.
     pub fn gauge(&self, name: &str, destination: &DestinationId) -> i64 {
-        let registry = prometheus::Registry::new();
-        self.metrics.register(&registry).unwrap();
-        let mut found = 0;
-        for family in registry.gather().iter().filter(|family| family.name() == name) {
-            for metric in family.get_metric() {
-                if metric.get_label().iter().any(|label| label.value() == destination.as_str()) {
-                    #[allow(clippy::cast_possible_truncation, reason = "these gauges count")]
-                    let value = metric.get_gauge().get_value() as i64;
-                    found += value;
-                }
-            }
-        }
-        found
+        let series = format!("{name}{{destination=\"{destination}\"}} ");
+        let text = self.figures.render().unwrap();
+        text.lines().find_map(|line| line.strip_prefix(&series)).map_or(0, |value| value.parse().unwrap())
     }
 
     /// All rows, by stream and in their order.
@@ -270,7 +271,8 @@ pub fn webhook_in_batches(address: SocketAddr, clock: &Arc<dyn Clock>) -> Arc<dy
     webhook_with(TIMEOUT, true, address, clock)
 }
 
-fn webhook_with(timeout: Duration, batch: bool, address: SocketAddr, clock: &Arc<dyn Clock>) -> Arc<dyn Sink> {
+/// A sink that sends to `address`, waits so long, and sends arrays or not.
+pub fn webhook_with(timeout: Duration, batch: bool, address: SocketAddr, clock: &Arc<dyn Clock>) -> Arc<dyn Sink> {
     let config = SinkConfig {
         sink_type: "webhook".into(),
         settings: serde_json::json!({

@@ -1,8 +1,13 @@
 //! The code in `docs/receiving.md`, run against the test vectors.
 
-use std::{collections::BTreeMap, fs, path::Path, process::Command};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use trueup::domain::{Hash, Uid};
@@ -34,33 +39,64 @@ fn blocks() -> Vec<(String, String)> {
     blocks
 }
 
-fn block(language: &str) -> String {
-    blocks().into_iter().find(|(found, _)| found == language).unwrap().1
+/// How much of the receiving side a block of the page is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    TenLines,
+    Full,
+}
+
+/// In the page, ten lines of a language stand before the whole of it.
+fn block(language: &str, extent: Extent) -> String {
+    let mut found = blocks().into_iter().filter(|(found, _)| found == language).map(|(_, code)| code);
+    match extent {
+        Extent::TenLines => found.next(),
+        Extent::Full => found.next_back(),
+    }
+    .unwrap()
 }
 
 #[test]
 fn every_block_of_code_in_the_page_is_run() {
     let languages: Vec<String> = blocks().into_iter().map(|(language, _)| language).collect();
-    assert_eq!(languages, ["python", "js", "sql"], "and one of them twice would be run once");
+    assert_eq!(languages, ["python", "ts", "python", "ts", "sql"], "and one more would not be run");
+}
+
+#[test]
+fn ten_lines_are_ten_lines() {
+    for (language, indent) in [("python", "    "), ("ts", "  ")] {
+        let code = block(language, Extent::TenLines);
+        let lines: Vec<&str> = code.lines().filter_map(|line| line.strip_prefix(indent)).collect();
+        let count = lines.iter().filter(|line| !line.starts_with("\"\"\"")).count();
+        assert_eq!(count, 10, "{language}:\n{code}");
+        assert!(code.lines().all(|line| line.chars().count() <= 140), "and lines, not paragraphs:\n{code}");
+    }
 }
 
 /// What a receiver in another language made of one vector.
 #[derive(Deserialize)]
-struct Made {
+struct Made<Book> {
     /// Status and JSON of each answer.
     answers: Vec<(u16, Value)>,
-    /// Era, sequence and hash of what was applied, by resource.
-    books: BTreeMap<Uid, Vec<(i64, i64, Hash)>>,
+    /// What was applied, by resource.
+    books: BTreeMap<Uid, Book>,
 }
 
-fn check(name: &str, vector: &Vector, made: &Made) {
+/// Era, sequence and hash of every event, which the whole receivers remember.
+type Places = Vec<(i64, i64, Hash)>;
+
+fn check_answers<Book>(name: &str, vector: &Vector, made: &Made<Book>) {
     assert_eq!(made.answers.len(), vector.messages.len(), "{name}: each message was answered");
     for (sent, (status, answer)) in vector.messages.iter().zip(&made.answers) {
         let said = (*status, acted_upon(answer));
         assert_eq!(said, (sent.expect.status, sent.expect.answer.clone()), "{name}: {}", sent.about);
     }
+}
+
+fn check(name: &str, vector: &Vector, made: &Made<Places>) {
+    check_answers(name, vector, made);
     let place = |one: &Applied| (one.era, one.sequence, one.hash);
-    let wanted: BTreeMap<Uid, Vec<(i64, i64, Hash)>> =
+    let wanted: BTreeMap<Uid, Places> =
         vector.applied.iter().map(|(uid, events)| (uid.clone(), events.iter().map(place).collect())).collect();
     let mut books = made.books.clone();
     // A resource of which nothing was applied may have an empty book.
@@ -68,13 +104,41 @@ fn check(name: &str, vector: &Vector, made: &Made) {
     assert_eq!(books, wanted, "{name}");
 }
 
-/// Runs the page's block in `language` as the module `file`, under a driver that stands beside this file.
-fn run(program: &str, language: &str, file: &str, driver: &str) {
+/// The TypeScript compiler of `hack/typescript`, and the types of Node.js beside it.
+fn compiler() -> PathBuf {
+    let built = Command::new(root().join("hack/typescript/build")).output().expect("running hack/typescript/build");
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    PathBuf::from(String::from_utf8(built.stdout).unwrap().trim()).join("node_modules")
+}
+
+/// Checks `receiving.mts` in `directory` as strictly as TypeScript can, and makes `receiving.mjs` of it.
+fn compile(directory: &Path) {
+    let modules = compiler();
+    let ran = Command::new("node")
+        .arg(modules.join("typescript/bin/tsc"))
+        .args(["--strict", "--noEmitOnError", "--target", "es2022", "--module", "nodenext", "--types", "node"])
+        .arg("--typeRoots")
+        .arg(modules.join("@types"))
+        .arg("receiving.mts")
+        .current_dir(directory)
+        .output()
+        .expect("this needs node (`make test` installs it)");
+    assert!(ran.status.success(), "tsc refuses the page's code:\n{}", String::from_utf8_lossy(&ran.stdout));
+}
+
+/// Runs the page's block in `language` under the driver that stands beside this file.
+fn run<Book: DeserializeOwned>(language: &str, extent: Extent) -> BTreeMap<String, Made<Book>> {
+    let (program, file, driver) = match language {
+        "python" => ("python3", "receiving.py", "drive.py"),
+        _ => ("node", "receiving.mts", "drive.mjs"),
+    };
     let directory = tempfile::tempdir().unwrap();
-    fs::write(directory.path().join(file), block(language)).unwrap();
-    let folder = root().join("tests/schemas");
+    fs::write(directory.path().join(file), block(language, extent)).unwrap();
+    if language == "ts" {
+        compile(directory.path());
+    }
     let driver_here = directory.path().join(driver);
-    fs::copy(folder.join(driver), &driver_here).unwrap();
+    fs::copy(root().join("tests/schemas").join(driver), &driver_here).unwrap();
     let ran = Command::new(program)
         .arg(&driver_here)
         .arg(root().join("tests/vectors"))
@@ -84,29 +148,75 @@ fn run(program: &str, language: &str, file: &str, driver: &str) {
         .unwrap_or_else(|error| panic!("this needs {program} (`make test` installs it): {error}"));
     let complaints = String::from_utf8_lossy(&ran.stderr);
     assert!(ran.status.success(), "{program} ended with {}:\n{complaints}", ran.status);
-    let made: BTreeMap<String, Made> = serde_json::from_slice(&ran.stdout).unwrap();
-    let vectors = committed();
-    assert_eq!(made.len(), vectors.len(), "every file was read");
-    for (name, vector) in &vectors {
+    let made: BTreeMap<String, Made<Book>> = serde_json::from_slice(&ran.stdout).unwrap();
+    assert_eq!(made.len(), committed().len(), "every file was read");
+    made
+}
+
+fn assert_answers_every_vector_rightly(language: &str) {
+    let made = run(language, Extent::Full);
+    for (name, vector) in &committed() {
         check(name, vector, &made[name]);
     }
 }
 
 #[test]
 fn the_python_of_the_page_answers_every_vector_rightly() {
-    run("python3", "python", "receiving.py", "drive.py");
+    assert_answers_every_vector_rightly("python");
 }
 
 #[test]
-fn the_javascript_of_the_page_answers_every_vector_rightly() {
-    run("node", "js", "receiving.mjs", "drive.mjs");
+fn the_typescript_of_the_page_is_strictly_typed_and_answers_every_vector_rightly() {
+    assert_answers_every_vector_rightly("ts");
+}
+
+/// What ten lines answer as rightly as a whole receiver.
+const ENOUGH_FOR: [&str; 6] =
+    ["amendments.json", "events.json", "gaps.json", "shadow.json", "signatures.json", "voids.json"];
+
+/// What they make of the rest, as the page says: an array is no message for them (500), a later era is held back (422), a
+/// signature is believed, and what has a place that was passed is taken for a repeat.
+const OTHERWISE: [(&str, &[u16]); 5] = [
+    ("altered.json", &[200; 5]),
+    ("batches.json", &[500; 7]),
+    ("contradictions.json", &[200; 6]),
+    ("eras.json", &[500, 422, 422, 409, 409, 422, 422, 422, 500, 422, 422]),
+    ("snapshots.json", &[200; 9]),
+];
+
+fn assert_answers_in_ten_lines(language: &str) {
+    let made = run::<i64>(language, Extent::TenLines);
+    let vectors = committed();
+    for name in ENOUGH_FOR {
+        let vector = &vectors[name];
+        check_answers(name, vector, &made[name]);
+        let last = |events: &Vec<Applied>| events.last().unwrap().sequence;
+        let wanted: BTreeMap<Uid, i64> =
+            vector.applied.iter().map(|(uid, events)| (uid.clone(), last(events))).collect();
+        assert_eq!(made[name].books, wanted, "{name}");
+    }
+    for (name, statuses) in OTHERWISE {
+        let said: Vec<u16> = made[name].answers.iter().map(|(status, _)| *status).collect();
+        assert_eq!(said, statuses, "{name}");
+    }
+    assert_eq!(ENOUGH_FOR.len() + OTHERWISE.len(), vectors.len(), "each file is one of both");
+}
+
+#[test]
+fn ten_lines_of_python_are_enough_for_a_sink_without_batches() {
+    assert_answers_in_ten_lines("python");
+}
+
+#[test]
+fn ten_lines_of_typescript_are_enough_for_a_sink_without_batches() {
+    assert_answers_in_ten_lines("ts");
 }
 
 /// A new database that has the page's tables and functions.
 async fn database() -> (String, PgConnection) {
     let url = Postgres::shared().database().await;
     let mut connection = PgConnection::connect(&url).await.unwrap();
-    sqlx::raw_sql(AssertSqlSafe(block("sql"))).execute(&mut connection).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(block("sql", Extent::Full))).execute(&mut connection).await.unwrap();
     (url, connection)
 }
 
@@ -126,7 +236,7 @@ async fn receive(connection: &mut PgConnection, body: &str, shadow: bool) -> (u1
 async fn the_sql_of_the_page_answers_every_vector_rightly() {
     for (name, vector) in committed() {
         let (_, mut connection) = database().await;
-        let mut made = Made { answers: vec![], books: BTreeMap::new() };
+        let mut made = Made::<Places> { answers: vec![], books: BTreeMap::new() };
         for sent in &vector.messages {
             // The signature is checked in front of the database.
             let answer = if sent.expect.status == 401 {
@@ -174,8 +284,15 @@ async fn of_two_sessions_that_take_the_same_event_at_once_the_later_one_is_told_
 #[test]
 fn what_the_page_points_to_is_there() {
     let page = fs::read_to_string(root().join("docs/receiving.md")).unwrap();
-    let targets = page.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-    let files: Vec<&str> = targets.filter(|target| !target.starts_with("http")).collect();
+    let targets: Vec<&str> = page.split("](").skip(1).filter_map(|rest| rest.split(')').next()).collect();
+    let headings: Vec<String> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("## "))
+        .map(|heading| heading.to_lowercase().replace(' ', "-").replace(':', ""))
+        .collect();
+    let (here, files): (Vec<&str>, Vec<&str>) =
+        targets.into_iter().filter(|target| !target.starts_with("http")).partition(|target| target.starts_with('#'));
+    assert!(here.iter().all(|anchor| headings.contains(&anchor[1..].to_owned())), "{here:?} of {headings:?}");
     assert!(files.len() > 3, "{files:?}");
     for file in files {
         assert!(Path::new(&root().join("docs")).join(file).exists(), "docs/receiving.md points to {file}");

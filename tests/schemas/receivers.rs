@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, sync::Arc};
 
 use secrecy::SecretString;
 use serde_json::{Map, Value};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use trueup::{
     domain::{ManualClock, Timestamp, Uid},
@@ -92,32 +92,48 @@ fn the_example_in_the_documentation_answers_every_vector_rightly() {
     }
 }
 
-#[tokio::test]
-async fn the_reference_receiver_answers_every_vector_rightly_and_has_applied_what_it_should() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    for (name, vector) in committed() {
+/// The reference receiver over HTTP, with the keys and the clock of a vector.
+struct Serving {
+    url: String,
+    client: reqwest::Client,
+    stop: CancellationToken,
+    task: JoinHandle<std::io::Result<()>>,
+    _directory: tempfile::TempDir,
+}
+
+impl Serving {
+    async fn start(vector: &Vector) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let directory = tempfile::tempdir().unwrap();
         let store = ReceiverStore::open(&directory.path().join("receiver.db")).await.unwrap();
-        let receiver = Receiver::new(store, keys(&vector), Arc::new(ManualClock::at(clock(&vector))));
+        let receiver = Receiver::new(store, keys(vector), Arc::new(ManualClock::at(clock(vector))));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
-        let serving = tokio::spawn(receiver.serve(listener, stop.clone()));
-        for Sent { about, headers, body, expect } in &vector.messages {
-            let mut request = client.post(format!("{url}/events")).body(body.clone());
-            for (header, value) in headers {
-                request = request.header(header, value);
-            }
-            let response = request.send().await.unwrap();
-            let status = response.status().as_u16();
-            assert_eq!(told(status, &json(&response.bytes().await.unwrap())), *expect, "{name}: {about}");
+        let task = tokio::spawn(receiver.serve(listener, stop.clone()));
+        Self { url, client, stop, task, _directory: directory }
+    }
+
+    /// Sends a message. Answers the status and the JSON that came.
+    async fn send(&self, message: &Sent) -> (u16, Value) {
+        let mut request = self.client.post(format!("{}/events", self.url)).body(message.body.clone());
+        for (header, value) in &message.headers {
+            request = request.header(header, value);
         }
-        let known: Resources = client.get(format!("{url}/resources")).send().await.unwrap().json().await.unwrap();
-        let mut applied: BTreeMap<Uid, Vec<Applied>> = BTreeMap::new();
+        let response = request.send().await.unwrap();
+        let status = response.status().as_u16();
+        (status, json(&response.bytes().await.unwrap()))
+    }
+
+    /// What it has applied.
+    async fn applied(&self) -> BTreeMap<Uid, Vec<Applied>> {
+        let get = |path: String| self.client.get(format!("{}{path}", self.url)).send();
+        let known: Resources = get("/resources".into()).await.unwrap().json().await.unwrap();
+        let mut applied = BTreeMap::new();
         for resource in known.resources {
-            let url = format!("{url}/resources/{}/events", resource.uid);
-            let events: Events = client.get(url).send().await.unwrap().json().await.unwrap();
+            let events: Events =
+                get(format!("/resources/{}/events", resource.uid)).await.unwrap().json().await.unwrap();
             let mut events: Vec<Applied> = events
                 .events
                 .into_iter()
@@ -131,8 +147,53 @@ async fn the_reference_receiver_answers_every_vector_rightly_and_has_applied_wha
             events.sort_by_key(|event| (event.era, event.sequence));
             applied.insert(resource.uid, events);
         }
-        assert_eq!(applied, vector.applied, "{name}");
-        stop.cancel();
-        serving.await.unwrap().unwrap();
+        applied
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_reference_receiver_answers_every_vector_rightly_and_has_applied_what_it_should() {
+    for (name, vector) in committed() {
+        let serving = Serving::start(&vector).await;
+        for message in &vector.messages {
+            let (status, answer) = serving.send(message).await;
+            assert_eq!(told(status, &answer), message.expect, "{name}: {}", message.about);
+        }
+        assert_eq!(serving.applied().await, vector.applied, "{name}");
+        serving.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_rehearsal_and_the_real_thing_never_share_their_books() {
+    let vector = committed().remove("shadow.json").unwrap();
+    let [first, second] = &vector.messages[..] else { panic!("two messages are rehearsed") };
+    // The header is no part of what is signed.
+    let meant = |message: &Sent| {
+        let mut message = message.clone();
+        assert_eq!(message.headers.remove("trueup-mode").as_deref(), Some("shadow"));
+        message
+    };
+    let cases = [
+        (first.clone(), [meant(first), meant(second)], "these books hold a rehearsal"),
+        (meant(first), [first.clone(), second.clone()], "these books hold the real thing"),
+    ];
+    for (begins, others, why) in cases {
+        let serving = Serving::start(&vector).await;
+        assert_eq!(serving.send(&begins).await.0, 200);
+        let before = serving.applied().await;
+        // A repeat as well as the next: neither would be charged if it were taken for what it looks like.
+        for other in &others {
+            let (status, answer) = serving.send(other).await;
+            let said = answer["message"].as_str().unwrap();
+            assert!((status, said.contains(why)) == (422, true), "{status}: {answer}");
+        }
+        assert_eq!(serving.applied().await, before);
+        serving.stop().await;
     }
 }

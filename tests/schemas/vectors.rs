@@ -42,7 +42,7 @@ pub struct Vector {
 }
 
 /// One message.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Sent {
     /// What is special about it.
     pub about: String,

@@ -91,11 +91,14 @@ impl Simulation {
                 receivers: vec![],
                 sweep: SweepOptions { every: Duration::from_mins(1), limit: None },
                 metrics,
+                tenants_named: 0,
                 namespace: "default".into(),
                 mover_image: "trueup:simulated".into(),
                 observe_only: false,
+                mandates: reconcile::Mandates::default(),
                 written: reconcile::Written::default(),
                 looked: reconcile::Looked::default(),
+                readiness: reconcile::Readiness::default(),
                 retries: reconcile::Retries::default(),
             });
             let reconciling = async {

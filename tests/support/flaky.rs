@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -13,9 +13,9 @@ use async_trait::async_trait;
 use trueup::{
     domain::{DestinationId, Epoch, Position, Selector, Sequence, Shard, Timestamp, Token, Uid},
     ledger::{
-        AppendError, Claim, ClaimRequest, Counts, Draft, Head, Installation, LaneView, Opening, Outcome, PastQuery,
-        PastState, PruneReport, PruneStep, PrunedRow, Returned, Row, RowQuery, Settlement, ShardRow, Store, StoreError,
-        Voided,
+        Ahead, AppendError, Claim, ClaimRequest, Counts, Draft, Head, Installation, LaneView, Opening, Outcome,
+        PastQuery, PastState, PruneReport, PruneStep, PrunedRow, Returned, Row, RowQuery, Settlement, ShardRow, Store,
+        StoreError, Voided,
         interventions::{Intervention, Refusal, Request},
     },
 };
@@ -41,6 +41,7 @@ pub struct Flaky {
     plan: Mutex<VecDeque<Fault>>,
     after: Fault,
     conclusions_fail: AtomicBool,
+    aheads: AtomicU32,
 }
 
 impl Flaky {
@@ -51,7 +52,31 @@ impl Flaky {
             plan: Mutex::new(plan.into_iter().collect()),
             after,
             conclusions_fail: AtomicBool::new(false),
+            aheads: AtomicU32::new(0),
         })
+    }
+
+    /// How many batches were begun to be decided ahead.
+    pub fn aheads(&self) -> u32 {
+        self.aheads.load(Ordering::SeqCst)
+    }
+
+    /// Does what `appending` does, unless the next fault of the plan prevents it.
+    async fn meet(
+        &self,
+        appending: impl Future<Output = Result<Vec<Outcome>, AppendError>>,
+    ) -> Result<Vec<Outcome>, AppendError> {
+        let fault = self.plan.lock().unwrap().pop_front().unwrap_or(self.after);
+        match fault {
+            Fault::None => appending.await,
+            Fault::NotCommitted => Err(AppendError::NotCommitted(unavailable())),
+            Fault::LostBefore => Err(AppendError::Unknown(unavailable())),
+            Fault::LostAfter => {
+                appending.await?;
+                Err(AppendError::Unknown(unavailable()))
+            }
+            Fault::Refused => Err(AppendError::NotCommitted(StoreError::NoInstallation { doing: "refusing" })),
+        }
     }
 
     /// From now on, what came of an amendment cannot be written down.
@@ -93,17 +118,24 @@ impl Store for Flaky {
         now: Timestamp,
         drafts: &[Draft],
     ) -> Result<Vec<Outcome>, AppendError> {
-        let fault = self.plan.lock().unwrap().pop_front().unwrap_or(self.after);
-        match fault {
-            Fault::None => self.inner.append(shard, epoch, now, drafts).await,
-            Fault::NotCommitted => Err(AppendError::NotCommitted(unavailable())),
-            Fault::LostBefore => Err(AppendError::Unknown(unavailable())),
-            Fault::LostAfter => {
-                self.inner.append(shard, epoch, now, drafts).await?;
-                Err(AppendError::Unknown(unavailable()))
-            }
-            Fault::Refused => Err(AppendError::NotCommitted(StoreError::NoInstallation { doing: "refusing" })),
-        }
+        self.meet(self.inner.append(shard, epoch, now, drafts)).await
+    }
+
+    fn ahead(&self, shard: Shard, epoch: Epoch, now: Timestamp, drafts: &[Draft]) -> Option<Ahead> {
+        let ahead = self.inner.ahead(shard, epoch, now, drafts);
+        self.aheads.fetch_add(u32::from(ahead.is_some()), Ordering::SeqCst);
+        ahead
+    }
+
+    async fn append_ahead(
+        &self,
+        shard: Shard,
+        epoch: Epoch,
+        now: Timestamp,
+        drafts: &[Draft],
+        ahead: Ahead,
+    ) -> Result<Vec<Outcome>, AppendError> {
+        self.meet(self.inner.append_ahead(shard, epoch, now, drafts, ahead)).await
     }
 
     async fn migrate(&self) -> Result<(), StoreError> {

@@ -21,9 +21,10 @@ pub async fn batch(connection: &mut PgConnection, lines: &mut [Line<'_>], body: 
         "INSERT INTO transition (shard, position, uid, sequence, event_id, epoch, from_state, to_state, reason, \
          generation, tenant, effective_at, not_before, not_after, time_source, recorded_at, body, prev_hash, hash) \
          SELECT 0, position, uid, sequence, event_id, 1, from_state, to_state, 'ReplicasChanged', 7, \
-         'acme-corporation', at, at, at, 'observed', at, $7, $8, $8 \
-         FROM UNNEST ($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $9::bigint[]) \
-         AS new (position, uid, sequence, event_id, from_state, to_state, at)",
+         'acme-corporation', at, at, at, 'observed', at, body, prev_hash, hash \
+         FROM UNNEST ($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::bytea[], \
+         $8::bytea[], $9::bytea[], $10::bigint[]) \
+         AS new (position, uid, sequence, event_id, from_state, to_state, body, prev_hash, hash, at)",
     )
     .bind(column(lines, |line| line.position))
     .bind(column(lines, |line| line.uid))
@@ -31,21 +32,23 @@ pub async fn batch(connection: &mut PgConnection, lines: &mut [Line<'_>], body: 
     .bind(column(lines, |line| line.event_id.as_str()))
     .bind(column(lines, |line| line.from))
     .bind(column(lines, |line| line.to))
-    .bind(body)
-    .bind(HASH)
+    .bind(column(lines, |_| body))
+    .bind(column(lines, |_| HASH))
+    .bind(column(lines, |_| HASH))
     .bind(column(lines, |line| line.at))
     .execute(&mut *transaction)
     .await?;
     query(
-        "UPDATE resource SET state = new.state, sequence = new.sequence, hash = $4, effective_at = new.at, \
+        "UPDATE resource SET state = new.state, sequence = new.sequence, hash = new.hash, effective_at = new.at, \
          recorded_at = new.at, entered_at = new.at, entered = new.sequence \
-         FROM UNNEST ($1::text[], $2::text[], $3::bigint[], $5::bigint[]) AS new (uid, state, sequence, at) \
+         FROM UNNEST ($1::text[], $2::text[], $3::bigint[], $4::bytea[], $5::bigint[]) \
+         AS new (uid, state, sequence, hash, at) \
          WHERE resource.uid = new.uid",
     )
     .bind(column(lines, |line| line.uid))
     .bind(column(lines, |line| line.to))
     .bind(column(lines, |line| line.sequence))
-    .bind(HASH)
+    .bind(column(lines, |_| HASH))
     .bind(column(lines, |line| line.at))
     .execute(&mut *transaction)
     .await?;

@@ -106,7 +106,7 @@ pub async fn restore(args: RestoreArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn said(contents: &Contents) -> String {
+pub(super) fn said(contents: &Contents) -> String {
     let count = |table: &str| contents.rows.get(table).copied().unwrap_or(0);
     format!(
         "{} and {}",
@@ -122,16 +122,21 @@ fn name_at(now: Timestamp) -> String {
 }
 
 /// A directory that is gone afterwards.
-struct Scratch(PathBuf);
+pub(super) struct Scratch(PathBuf);
 
 impl Scratch {
-    fn make(within: &Path) -> Result<Self, Failure> {
+    pub(super) fn make(within: &Path) -> Result<Self, Failure> {
         use crate::domain::Random as _;
         let path = within.join(format!("trueup-verify-{}", SystemRandom.token()));
         fs::create_dir(&path).map_err(|error| {
             Failure::usage(&format!("making the directory {}: {error}; give another --scratch", path.display()))
         })?;
         Ok(Self(path))
+    }
+
+    /// A file in it.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
     }
 }
 
@@ -143,7 +148,7 @@ impl Drop for Scratch {
     }
 }
 
-fn failure(error: &BackupError) -> Failure {
+pub(super) fn failure(error: &BackupError) -> Failure {
     match error {
         BackupError::Store(error) => reading::failure(error),
         BackupError::Damaged { .. } => Failure::violated(error),

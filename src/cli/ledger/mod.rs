@@ -4,39 +4,34 @@
 
 mod adopt;
 mod backup;
+mod migrate;
 mod recover;
 mod take;
 
 use super::Failure;
 
-/// Keep the ledger safe: back it up, verify and restore a backup, recover what was lost, move it.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
+/// What can be asked for.
 #[derive(Debug, clap::Subcommand)]
-enum Command {
+pub enum Command {
     /// Write the whole ledger to a file, while it is in use.
     Backup(backup::BackupArgs),
     /// Read a backup completely, and check every invariant of the ledger in it.
     Verify(backup::VerifyArgs),
     /// Write a backup into an empty database, of either kind.
     Restore(backup::RestoreArgs),
-    /// Fetch rows back that the ledger lost, or begin a new era without them.
     Recover(recover::Args),
-    /// Give the ledger to this cluster, after a move.
+    Migrate(migrate::Args),
     Adopt(adopt::Args),
 }
 
 /// Does what was asked.
-pub async fn run(args: Args) -> Result<(), Failure> {
-    match args.command {
+pub async fn run(command: Command) -> Result<(), Failure> {
+    match command {
         Command::Backup(args) => backup::backup(args).await,
         Command::Verify(args) => backup::verify(args).await,
         Command::Restore(args) => backup::restore(args).await,
         Command::Recover(args) => recover::run(args).await,
+        Command::Migrate(args) => migrate::run(args).await,
         Command::Adopt(args) => adopt::run(args).await,
     }
 }

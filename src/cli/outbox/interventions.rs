@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
+use super::listing::{Listing, Opened};
 use crate::{
     cli::{
-        Failure, describe,
-        reading::{self, Ledger, Output},
-        resource::{Named, PerhapsNamed, Resource},
+        Failure, describe, reading,
+        resource::Resource,
         table::{Align, Table},
         text::{BAD, BUSY, DIM, GOOD, PLAIN, Text},
     },
@@ -24,27 +24,17 @@ const NOT_YET: &str = "not restated yet";
 /// How much of a text is shown.
 const TEXT_WIDTH: usize = 110;
 
-/// Options. Without a resource, all of them.
+/// Options.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    resource: PerhapsNamed,
-    /// Only for this destination.
-    #[arg(short, long, value_name = "ID")]
-    destination: Option<String>,
-    /// How to write it.
-    #[arg(short, long, value_enum, default_value = "table")]
-    output: Output,
-    #[command(flatten)]
-    ledger: Ledger,
+    listing: Listing,
 }
 
 /// Prints them.
 pub async fn run(args: Args) -> Result<(), Failure> {
     let failed = |error| reading::failure(&error);
-    let wanted = args.resource.named().map(Named::resolve).transpose()?;
-    let (store, _) = args.ledger.open().await?;
-    let destination = args.destination.map(DestinationId::new);
+    let Opened { resource: wanted, destination, store } = args.listing.open().await?;
     let to = |made: &Intervention| destination.as_ref().is_none_or(|to| made.request.destination == *to);
     let mut shown = vec![];
     for made in read(&*store, to).await? {
@@ -56,13 +46,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         let resource = Resource::from(&head).in_words();
         shown.push(Shown { resource, became: Became::of(&made, lane.as_ref()), told: Told::of(&made) });
     }
-    match args.output {
-        Output::Table => {
-            reading::emit(&render(&shown));
-            Ok(())
-        }
-        Output::Json => reading::emit_json(&shown),
-    }
+    args.listing.output.print(&shown, || render(&shown))
 }
 
 /// Those that `wanted` chooses, oldest first.

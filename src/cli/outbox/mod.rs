@@ -3,24 +3,20 @@
 mod every;
 pub(super) mod interventions;
 mod lanes;
+mod listing;
 mod mend;
 mod parked;
 mod refusal;
 mod status;
+mod stuck;
 mod ways;
 
 use super::Failure;
 use crate::ledger::interventions::Action;
 
-/// Show and mend deliveries.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
+/// What can be asked for.
 #[derive(Debug, clap::Subcommand)]
-enum Command {
+pub enum Command {
     /// Show what each destination was sent, what waits, and what is parked.
     Status(status::Args),
     /// Show every resource that waits for a person, why, and what can be done about it.
@@ -36,8 +32,8 @@ enum Command {
 }
 
 /// Does what was asked.
-pub async fn run(args: Args) -> Result<(), Failure> {
-    match args.command {
+pub async fn run(command: Command) -> Result<(), Failure> {
+    match command {
         Command::Status(args) => status::run(args).await,
         Command::Parked(args) => parked::run(args).await,
         Command::Retry(args) => mend::retry(args).await,

@@ -6,65 +6,41 @@ use serde::Serialize;
 
 use super::{
     lanes,
+    listing::{Listing, Opened},
+    stuck::{COLUMNS, Stuck},
     ways::{Way, ways},
 };
 use crate::{
     cli::{
-        Failure, describe,
-        reading::{self, Ledger, Output},
-        resource::{Named, PerhapsNamed, Resource},
+        Failure, describe, reading,
+        resource::Resource,
         table::{Align, Table},
-        text::{BAD, DIM, PLAIN, Text},
+        text::{DIM, Text},
     },
-    domain::{DestinationId, Sequence, Timestamp, Uid},
+    domain::{DestinationId, Timestamp, Uid},
     ledger::{Head, LaneView, Store},
 };
 
-/// How much of an error is shown.
-const ERROR_WIDTH: usize = 110;
-
-/// Options. Without a resource, all that are parked.
+/// Options.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    resource: PerhapsNamed,
-    /// Only for this destination.
-    #[arg(short, long, value_name = "ID")]
-    destination: Option<String>,
-    /// How to write it.
-    #[arg(short, long, value_enum, default_value = "table")]
-    output: Output,
-    #[command(flatten)]
-    ledger: Ledger,
+    listing: Listing,
 }
 
 /// Prints them.
 pub async fn run(args: Args) -> Result<(), Failure> {
-    let resource = args.resource.named().map(Named::resolve).transpose()?;
-    let (store, _) = args.ledger.open().await?;
-    let parked = read(&*store, resource.as_ref(), args.destination.map(DestinationId::new)).await?;
-    match args.output {
-        Output::Table => {
-            reading::emit(&render(&parked));
-            Ok(())
-        }
-        Output::Json => reading::emit_json(&parked),
-    }
+    let Opened { resource, destination, store } = args.listing.open().await?;
+    let parked = read(&*store, resource.as_ref(), destination).await?;
+    args.listing.output.print(&parked, || render(&parked))
 }
 
-/// A lane that waits for a person.
+/// A lane that waits for a person, and what that person can do.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Parked {
-    destination: DestinationId,
-    resource: String,
-    uid: Uid,
-    /// The event that could not be delivered.
-    sequence: Sequence,
-    /// That one and those behind it.
-    undelivered: i64,
-    reason: String,
-    error: Option<String>,
+    #[serde(flatten)]
+    stuck: Stuck,
     since: Timestamp,
     ways: Vec<Way>,
 }
@@ -96,46 +72,26 @@ async fn read(
 }
 
 fn parked(resource: &Resource, uid: Option<&Uid>, lane: LaneView) -> Parked {
-    let (sequence, reason) = (lane.acked.next(), lane.park_reason.unwrap_or_default());
     let options = uid.map_or_else(String::new, |uid| format!(" --uid {uid}"));
-    Parked {
-        resource: resource.in_words(),
-        sequence,
-        undelivered: lane.head.get() - lane.acked.get(),
-        ways: ways(&reason, resource, &options, &lane.destination, sequence),
-        destination: lane.destination,
-        uid: lane.uid,
-        reason,
-        error: lane.last_error,
-        since: lane.next_at,
-    }
+    let since = lane.next_at;
+    let stuck = Stuck::of(resource.in_words(), lane);
+    let ways = ways(&stuck.reason, resource, &options, &stuck.destination, stuck.sequence);
+    Parked { stuck, since, ways }
 }
 
 fn render(parked: &[Parked]) -> Vec<Text> {
     if parked.is_empty() {
         return vec![Text::plain("Nothing is parked.")];
     }
-    let mut table = Table::new(vec![
-        ("PARKED", Align::Left),
-        ("DESTINATION", Align::Left),
-        ("AT", Align::Right),
-        ("UNDELIVERED", Align::Right),
-        ("REASON", Align::Left),
-        ("SINCE (UTC)", Align::Left),
-    ]);
-    for lane in parked {
-        table.row(vec![
-            vec![Text::plain(&lane.resource)],
-            vec![Text::plain(lane.destination.as_str())],
-            vec![Text::plain(lane.sequence.to_string())],
-            vec![Text::plain(lane.undelivered.to_string())],
-            vec![Text::new(BAD, &lane.reason)],
-            vec![Text::plain(describe::moment(lane.since))],
-        ]);
-        if let Some(error) = &lane.error {
-            table.note(Text::new(DIM, "│ ").and(PLAIN, error).cut(ERROR_WIDTH));
-        }
-        for Way { when, command } in &lane.ways {
+    let mut columns = COLUMNS.to_vec();
+    columns.push(("SINCE (UTC)", Align::Left));
+    let mut table = Table::new(columns);
+    for Parked { stuck, since, ways } in parked {
+        let mut cells = stuck.cells();
+        cells.push(vec![Text::plain(describe::moment(*since))]);
+        table.row(cells);
+        stuck.note().into_iter().for_each(|note| table.note(note));
+        for Way { when, command } in ways {
             table.note(Text::new(DIM, format!("▸ {when}:")));
             // Never cut: it is there to be copied.
             table.note(Text::plain(format!("    {command}")));
@@ -147,7 +103,11 @@ fn render(parked: &[Parked]) -> Vec<Text> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{domain::Kind, ledger::LaneState};
+    use crate::{
+        cli::resource::Named,
+        domain::{Kind, Sequence},
+        ledger::LaneState,
+    };
 
     fn lane(destination: &str, reason: &str, error: Option<&str>) -> LaneView {
         LaneView {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::stuck::{COLUMNS, Stuck};
 use crate::{
     cli::{
         Failure, describe,
@@ -37,13 +38,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let (store, _) = args.ledger.open().await?;
     let now = SystemClock::default().now();
     let status = read(&store, now).await?;
-    match args.output {
-        Output::Table => {
-            reading::emit(&render(&status, now));
-            Ok(())
-        }
-        Output::Json => reading::emit_json(&status),
-    }
+    args.output.print(&status, || render(&status, now))
 }
 
 /// Everything that is owed.
@@ -52,7 +47,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
 struct Status {
     destinations: Vec<Destination>,
     /// The first parked lanes.
-    parked: Vec<Parked>,
+    parked: Vec<Stuck>,
 }
 
 #[derive(Debug, Serialize)]
@@ -82,20 +77,6 @@ struct Destination {
 struct Failing {
     tries: u32,
     error: String,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Parked {
-    destination: DestinationId,
-    resource: String,
-    uid: Uid,
-    /// The event that could not be delivered.
-    sequence: i64,
-    /// That one and those behind it.
-    undelivered: i64,
-    reason: String,
-    error: Option<String>,
 }
 
 async fn read(store: &Arc<dyn Store>, now: Timestamp) -> Result<Status, Failure> {
@@ -134,21 +115,13 @@ async fn read(store: &Arc<dyn Store>, now: Timestamp) -> Result<Status, Failure>
     Ok(status)
 }
 
-async fn parked(store: &Arc<dyn Store>, lane: LaneView) -> Result<Parked, Failure> {
+async fn parked(store: &Arc<dyn Store>, lane: LaneView) -> Result<Stuck, Failure> {
     let head = store.head(&lane.uid).await.map_err(|error| reading::failure(&error))?;
     let resource = head.map_or_else(
         || format!("uid {}", lane.uid),
         |head| describe::resource(head.subject.kind, head.subject.namespace.as_deref(), &head.subject.name),
     );
-    Ok(Parked {
-        destination: lane.destination,
-        resource,
-        uid: lane.uid,
-        sequence: lane.acked.next().get(),
-        undelivered: lane.head.get() - lane.acked.get(),
-        reason: lane.park_reason.unwrap_or_default(),
-        error: lane.last_error,
-    })
+    Ok(Stuck::of(resource, lane))
 }
 
 impl Destination {
@@ -231,25 +204,11 @@ fn destinations(destinations: &[Destination], now: Timestamp) -> Table {
     table
 }
 
-fn parked_lanes(parked: &[Parked]) -> Table {
-    let mut table = Table::new(vec![
-        ("PARKED", Align::Left),
-        ("DESTINATION", Align::Left),
-        ("AT", Align::Right),
-        ("UNDELIVERED", Align::Right),
-        ("REASON", Align::Left),
-    ]);
+fn parked_lanes(parked: &[Stuck]) -> Table {
+    let mut table = Table::new(COLUMNS.to_vec());
     for lane in parked {
-        table.row(vec![
-            vec![Text::plain(&lane.resource)],
-            vec![Text::plain(lane.destination.as_str())],
-            vec![Text::plain(lane.sequence.to_string())],
-            vec![Text::plain(lane.undelivered.to_string())],
-            vec![Text::new(BAD, &lane.reason)],
-        ]);
-        if let Some(error) = &lane.error {
-            table.note(Text::new(DIM, "│ ").and(PLAIN, error).cut(ERROR_WIDTH));
-        }
+        table.row(lane.cells());
+        lane.note().into_iter().for_each(|note| table.note(note));
     }
     table
 }
@@ -257,6 +216,7 @@ fn parked_lanes(parked: &[Parked]) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Sequence;
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_micros(1_795_255_200_000_000 + seconds * 1_000_000)
@@ -293,11 +253,11 @@ mod tests {
                     failing: None,
                 },
             ],
-            parked: vec![Parked {
+            parked: vec![Stuck {
                 destination: DestinationId::new("billing"),
                 resource: "AppDeployment acme-prod/web".into(),
                 uid: Uid::new("u"),
-                sequence: 4,
+                sequence: Sequence::new(4),
                 undelivered: 2,
                 reason: "permanent-refusal".into(),
                 error: Some("422 Unprocessable Content: the account acct-9 is closed".into()),

@@ -19,6 +19,7 @@ use crate::{
         Head, LaneState, LaneView, Row, Subject,
         comparisons::{Shown, ShownPlace},
     },
+    lifecycle::mandate::Mandate,
     receiver::ResourceView,
 };
 
@@ -128,6 +129,8 @@ impl Actor {
                 waits_for: None,
             },
             deleting: false,
+            mandate: Mandate::Act,
+            paused: false,
             created: Some(at(0)),
             ready: Some(condition("Ready", if good { "True" } else { "False" })),
             stalled: (self.state == "Degraded").then(|| condition("Stalled", "True")),

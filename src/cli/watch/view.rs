@@ -159,7 +159,7 @@ impl Seen<'_> {
         let closed_at = match (self.head, self.told) {
             (Some(head), _) => head.closed_at.map(|_| head.recorded_at),
             // Without the ledger, billing's word must do.
-            (None, Some(told)) => (told.state == State::of("Deleted")).then_some(told.applied_at),
+            (None, Some(told)) => matches!(told.state.as_str(), "Deleted" | "Detached").then_some(told.applied_at),
             _ => None,
         };
         let gone = self.object.is_none() && closed_at.is_some();

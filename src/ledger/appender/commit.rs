@@ -8,6 +8,7 @@ use super::{AppenderError, AppenderLimits, AppenderStats};
 use crate::{
     domain::{Clock, Epoch, Event, Sequence, Shard, TimeSource, Uid},
     ledger::{
+        ahead::Ahead,
         batch::evidence_of,
         store::{AppendError, Store, StoreError},
         types::{Draft, Outcome, Row},
@@ -42,14 +43,18 @@ impl Committer {
     /// Commits `drafts` together, or says of each why not.
     ///
     /// A batch that the database refuses is committed one by one, so that one bad draft fails alone.
-    pub(super) async fn commit_each(&self, drafts: &[Draft]) -> Vec<Result<Outcome, AppenderError>> {
+    pub(super) async fn commit_each(
+        &self,
+        drafts: &[Draft],
+        ahead: Option<Ahead>,
+    ) -> Vec<Result<Outcome, AppenderError>> {
         let began = self.clock.monotonic();
-        let results = match self.commit(drafts).await {
+        let results = match self.commit(drafts, ahead).await {
             Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
             Err(AppenderError::Refused { .. }) if drafts.len() > 1 => {
                 let mut results = Vec::with_capacity(drafts.len());
                 for draft in drafts {
-                    let alone = self.commit(std::slice::from_ref(draft)).await;
+                    let alone = self.commit(std::slice::from_ref(draft), None).await;
                     results.push(alone.and_then(|outcomes| outcomes.into_iter().next().ok_or(AppenderError::Stopped)));
                 }
                 results
@@ -61,13 +66,13 @@ impl Committer {
     }
 
     /// Tries until it is done, or certainly cannot be, or the deadline passes.
-    async fn commit(&self, drafts: &[Draft]) -> Result<Vec<Outcome>, AppenderError> {
+    async fn commit(&self, drafts: &[Draft], mut ahead: Option<Ahead>) -> Result<Vec<Outcome>, AppenderError> {
         let began = self.clock.monotonic();
         let mut paused = Duration::ZERO;
         let mut pause = FIRST_PAUSE;
         let mut in_doubt = false;
         loop {
-            let cause = match self.try_once(drafts, in_doubt).await {
+            let cause = match self.try_once(drafts, ahead.take(), in_doubt).await {
                 Ok(outcomes) => {
                     self.waits.worked(Want::Append, &*self.clock);
                     return Ok(outcomes);
@@ -102,9 +107,18 @@ impl Committer {
         }
     }
 
-    async fn try_once(&self, drafts: &[Draft], in_doubt: bool) -> Result<Vec<Outcome>, Failure> {
+    /// Begins to decide what `drafts` will become behind what is being committed.
+    pub(super) fn ahead(&self, drafts: &[Draft]) -> Option<Ahead> {
+        self.store.ahead(self.shard, self.epoch, self.clock.now(), drafts)
+    }
+
+    async fn try_once(&self, drafts: &[Draft], ahead: Option<Ahead>, in_doubt: bool) -> Result<Vec<Outcome>, Failure> {
         self.stats.tried();
-        let appending = self.store.append(self.shard, self.epoch, self.clock.now(), drafts);
+        let now = self.clock.now();
+        let appending = match ahead {
+            Some(ahead) => self.store.append_ahead(self.shard, self.epoch, now, drafts, ahead),
+            None => self.store.append(self.shard, self.epoch, now, drafts),
+        };
         let outcomes = match timeout(self.limits.attempt, appending).await {
             Ok(Ok(outcomes)) => outcomes,
             Ok(Err(AppendError::Fenced { shard, mine, current })) => {

@@ -1,12 +1,13 @@
 //! Turns many waiting writers into few transactions.
 //!
 //! One task per shard takes what is queued, up to a batch, and commits it. While it does, the next batch gathers, so the
-//! batches grow with the load and an idle ledger adds no wait.
+//! batches grow with the load and an idle ledger adds no wait. If many wait already, their batch is decided meanwhile too.
 
 mod commit;
+mod gathered;
 mod stats;
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -14,8 +15,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::commit::Committer;
-pub use self::stats::{AppenderStats, StatsView};
+pub use self::stats::{AppenderStats, Appending, StatsView};
+use self::{commit::Committer, gathered::Gathered};
 use super::{
     store::{Store, StoreError},
     types::{Draft, Outcome},
@@ -99,6 +100,7 @@ impl AppenderError {
     }
 }
 
+/// A draft and who wants to know what becomes of it.
 struct Waiting {
     draft: Draft,
     answer: oneshot::Sender<Result<Outcome, AppenderError>>,
@@ -165,11 +167,21 @@ async fn run(
     committed: watch::Sender<u64>,
     fenced: CancellationToken,
 ) {
-    let mut queued = Vec::new();
-    while waiting.recv_many(&mut queued, committer.limits.batch.max(1)).await > 0 {
-        let (drafts, answers): (Vec<_>, Vec<_>) =
-            queued.drain(..).map(|waiting| (waiting.draft, waiting.answer)).unzip();
-        let results = committer.commit_each(&drafts).await;
+    let mut next = Gathered::default();
+    loop {
+        if next.is_empty() && !next.gather(&mut waiting, committer.limits.batch).await {
+            return;
+        }
+        let mut now = std::mem::take(&mut next);
+        let results = {
+            let mut committing = pin!(committer.commit_each(&now.drafts, now.ahead.take()));
+            tokio::select! {
+                // The commit first: what is decided ahead takes the time in which the database works.
+                biased;
+                results = &mut committing => results,
+                () = next.gather_ahead(&mut waiting, &committer) => committing.await,
+            }
+        };
         let written = results.iter().filter(|result| matches!(result, Ok(Outcome::Appended(_)))).count();
         if written > 0 {
             committed.send_modify(|rows| *rows += u64::try_from(written).unwrap_or(0));
@@ -182,15 +194,15 @@ async fn run(
             // Before anybody is answered: who hears of it must find the process already stopping.
             fenced.cancel();
         }
-        for (answer, result) in answers.into_iter().zip(results) {
-            // Nobody may be waiting any more, which changes nothing.
-            answer.send(result).ok();
-        }
+        now.answer(results);
         if let Some(error) = end {
             waiting.close();
+            next.answer_all(&error);
             while let Some(late) = waiting.recv().await {
                 late.answer.send(Err(error.clone())).ok();
             }
         }
+        // Whoever was waiting for an answer may have more to say: the batch to come is better with it than without.
+        tokio::task::yield_now().await;
     }
 }

@@ -1,7 +1,11 @@
 //! What an appender has done, for whoever exports metrics.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    fmt,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -14,6 +18,41 @@ pub struct AppenderStats {
     tries: AtomicU64,
     doubts: AtomicU64,
     busy_micros: AtomicU64,
+    observer: Observer,
+}
+
+/// Something that an appender did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Appending {
+    /// A transaction was tried.
+    Tried,
+    /// Its outcome is unknown so far.
+    Doubted,
+    /// A batch was answered.
+    Answered {
+        /// Drafts in it.
+        drafts: usize,
+        /// From taking it to answering it, retries included.
+        busy: Duration,
+    },
+}
+
+/// Who hears of it.
+#[derive(Default)]
+struct Observer(OnceLock<Box<dyn Fn(Appending) + Send + Sync>>);
+
+impl Observer {
+    fn hears(&self, what: Appending) {
+        if let Some(observer) = self.0.get() {
+            observer(what);
+        }
+    }
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.get().is_some() { "Observer" } else { "nobody" })
+    }
 }
 
 /// The counters at one moment, nearly.
@@ -47,15 +86,23 @@ impl AppenderStats {
         }
     }
 
+    /// From now on, `observer` hears of all that is done. The first one asked stays.
+    pub fn tell(&self, observer: impl Fn(Appending) + Send + Sync + 'static) {
+        let _ = self.observer.0.set(Box::new(observer));
+    }
+
     pub(super) fn tried(&self) {
+        self.observer.hears(Appending::Tried);
         self.tries.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn doubted(&self) {
+        self.observer.hears(Appending::Doubted);
         self.doubts.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn answered(&self, drafts: usize, busy: Duration) {
+        self.observer.hears(Appending::Answered { drafts, busy });
         let drafts = u64::try_from(drafts).unwrap_or(u64::MAX);
         self.batches.fetch_add(1, Ordering::Relaxed);
         self.drafts.fetch_add(drafts, Ordering::Relaxed);

@@ -46,7 +46,7 @@ pub enum BackupError {
     /// Nothing is restored over anything.
     #[error(
         "the database already has rows in its table {table}, and a backup is restored into an empty database only; \
-         give another --database-url"
+         name another"
     )]
     NotEmpty {
         /// The first table that is not empty.

@@ -100,6 +100,15 @@ pub async fn verify(path: &Path, scratch: &Path, tables: Tables) -> Result<(Cont
     Ok((contents, audit(&store, tables).await?))
 }
 
+/// Whether another process has the ledger at `url` open: a controller, or a command.
+pub async fn is_in_use(url: &str) -> Result<bool, StoreError> {
+    match Address::parse(url)? {
+        Address::File(file) if !file.exists() => Err(StoreError::Missing { path: file.to_owned() }),
+        Address::File(file) => SqliteTables::is_in_use(file).await,
+        Address::Server => PostgresTables::is_in_use(url).await,
+    }
+}
+
 fn backed_up(mut tables: Vec<String>) -> Vec<String> {
     tables.retain(|table| LEFT_OUT.iter().all(|(left_out, _)| table != left_out));
     tables

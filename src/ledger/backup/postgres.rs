@@ -5,8 +5,8 @@ use std::str::FromStr as _;
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, Executor as _, PgConnection, postgres::PgConnectOptions, query, query_as,
-    query_scalar,
+    AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection, postgres::PgConnectOptions,
+    query, query_as, query_scalar,
 };
 
 use super::{BackupError, EachRow, TableSession};
@@ -31,6 +31,18 @@ impl PostgresTables {
         Self::begin(url, "BEGIN", WRITING).await
     }
 
+    /// Whether another process of Trueup is connected to the ledger.
+    pub(super) async fn is_in_use(url: &str) -> Result<bool, StoreError> {
+        let failed = failed("asking who uses the ledger");
+        let options = PgConnectOptions::from_str(url).map_err(|why| StoreError::Address { why: why.to_string() })?;
+        let mut connection = options.application_name("trueup asks").connect().await.map_err(failed)?;
+        let sql = "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE datname = current_database() \
+             AND pid <> pg_backend_pid() AND application_name LIKE 'trueup%')";
+        let used = query_scalar(sql).fetch_one(&mut connection).await.map_err(failed)?;
+        connection.close().await.map_err(failed)?;
+        Ok(used)
+    }
+
     async fn begin(url: &str, begin: &'static str, doing: &'static str) -> Result<Self, StoreError> {
         let options = PgConnectOptions::from_str(url).map_err(|why| StoreError::Address { why: why.to_string() })?;
         let mut connection = options.application_name("trueup backup").connect().await.map_err(failed(doing))?;
@@ -51,6 +63,8 @@ impl PostgresTables {
             let value = match (table, column.as_str()) {
                 // SQLite has none. And what anybody read here before, in a ledger that is gone, holds no longer.
                 ("shard", "\"revision\"") => "coalesce(\"revision\", 0) + 1".to_owned(),
+                // Nor this: nothing is known of where a lane's rows lie.
+                ("lane", "\"from_position\"") => "coalesce(\"from_position\", 0)".to_owned(),
                 _ => column.clone(),
             };
             (column, value)

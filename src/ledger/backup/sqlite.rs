@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use futures::TryStreamExt as _;
 use sqlx::{
     AssertSqlSafe, Connection as _, Executor as _, SqliteConnection, query, query_as, query_scalar,
-    sqlite::{SqliteConnectOptions, SqliteSynchronous},
+    sqlite::{SqliteConnectOptions, SqliteLockingMode, SqliteSynchronous},
 };
 
 use super::{BackupError, EachRow, TableSession};
@@ -37,6 +37,22 @@ impl SqliteTables {
         Self::begin(options, "BEGIN IMMEDIATE", WRITING).await
     }
 
+    /// Whether another process has the file open: whoever uses a write-ahead log holds a lock for as long.
+    pub(super) async fn is_in_use(path: &Path) -> Result<bool, StoreError> {
+        let options = SqliteConnectOptions::new().filename(path).locking_mode(SqliteLockingMode::Exclusive);
+        let failed = failed("asking who uses the ledger");
+        let asked = async {
+            let mut connection = SqliteConnection::connect_with(&options.busy_timeout(Duration::ZERO)).await?;
+            connection.execute("BEGIN EXCLUSIVE; ROLLBACK").await?;
+            connection.close().await
+        };
+        match asked.await {
+            Ok(()) => Ok(false),
+            Err(error) if is_busy(&error) => Ok(true),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
     async fn begin(
         options: SqliteConnectOptions,
         begin: &'static str,
@@ -57,6 +73,12 @@ impl SqliteTables {
             .map_err(failed(READING))?;
         Ok(columns.into_iter().map(|(name, type_name)| (name, type_name == "BLOB")).collect())
     }
+}
+
+/// SQLite's codes 5 and 6 in all their variants: somebody else has a lock.
+fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.and_then(|code| code.parse::<i64>().ok()).is_some_and(|code| matches!(code & 0xff, 5 | 6))
 }
 
 #[async_trait]

@@ -13,6 +13,7 @@ use super::write::{Place, write};
 use crate::{
     domain::{Epoch, Position, Shard, Tables, Timestamp, Uid},
     ledger::{
+        ahead::Ahead,
         batch::{self, Standing},
         fault::not_committed,
         known::{Known, Memory},
@@ -25,37 +26,51 @@ use crate::{
 
 pub(super) const DOING: &str = "appending to the ledger";
 
-/// Answers what became of each draft, and where the shard ends now.
-pub(super) async fn append(
-    pool: &PgPool,
-    known: &Known,
-    tables: Tables,
-    shard: Shard,
-    epoch: Epoch,
-    now: Timestamp,
-    drafts: &[Draft],
-) -> Result<(Vec<Outcome>, Position), AppendError> {
-    let mut connection = pool.acquire().await.map_err(not_committed(DOING))?;
-    let mut memory = known.take(shard);
-    loop {
-        let (mut before, fresh) = match memory.take() {
-            Some(memory) if memory.covers(drafts) => (memory, false),
-            Some(memory) => (memory.and(read(&mut connection, shard, &batch::uids(drafts)).await?), true),
-            None => (read(&mut connection, shard, &batch::uids(drafts)).await?, true),
-        };
-        let batch = match batch::decide(tables, before.standing(drafts), epoch, now, drafts) {
-            Ok(batch) if fresh || !batch.rows.is_empty() => batch,
-            Err(fenced) if fresh => return Err(fenced),
-            // Nothing is refused by what may be out of date.
-            Ok(_) | Err(_) => continue,
-        };
-        let place = Place { head: before.head(), revision: before.revision() };
-        // A shard that moved meanwhile was moved by a newer leader, which the next round finds out, by an earlier try of
-        // this one, whose answer was lost, or because a destination was opened or closed, or an era has begun.
-        if batch.rows.is_empty() || write(&mut connection, place, &batch).await? {
+/// Who appends, and where to.
+pub(super) struct Writer<'a> {
+    pub(super) pool: &'a PgPool,
+    pub(super) known: &'a Known,
+    pub(super) tables: Tables,
+    pub(super) shard: Shard,
+    pub(super) epoch: Epoch,
+}
+
+impl Writer<'_> {
+    /// Answers what became of each draft, and where the shard ends now.
+    pub(super) async fn append(
+        &self,
+        now: Timestamp,
+        drafts: &[Draft],
+        mut ahead: Option<Ahead>,
+    ) -> Result<(Vec<Outcome>, Position), AppendError> {
+        let mut connection = self.pool.acquire().await.map_err(not_committed(DOING))?;
+        let mut guess = self.known.take(self.shard);
+        loop {
+            let (mut before, fresh, decided) = match guess.take() {
+                Some((memory, ticket)) if memory.covers(drafts) => {
+                    (memory, false, ahead.take().and_then(|ahead| ahead.behind(ticket)))
+                }
+                Some((memory, _)) => {
+                    (memory.and(read(&mut connection, self.shard, &batch::uids(drafts)).await?), true, None)
+                }
+                None => (read(&mut connection, self.shard, &batch::uids(drafts)).await?, true, None),
+            };
+            let decide = || batch::decide(self.tables, before.standing(drafts), self.epoch, now, drafts);
+            let batch = match decided.map_or_else(decide, Ok) {
+                Ok(batch) if fresh || !batch.rows.is_empty() => batch,
+                Err(fenced) if fresh => return Err(fenced),
+                // Nothing is refused by what may be out of date.
+                Ok(_) | Err(_) => continue,
+            };
+            let place = Place { head: before.head(), revision: before.revision() };
             before.advance(&batch);
-            known.put(before);
-            return Ok((batch.outcomes, batch.shard.head));
+            let ticket = self.known.promise(before);
+            // A shard that moved meanwhile was moved by a newer leader, which the next round finds out, by an earlier try
+            // of this one, whose answer was lost, or because a destination was opened or closed, or an era has begun.
+            if batch.rows.is_empty() || write(&mut connection, place, &batch).await? {
+                self.known.keep(self.shard, ticket);
+                return Ok((batch.outcomes, batch.shard.head));
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{PgConnection, PgPool, query, query_as, query_scalar};
+use sqlx::{FromRow, PgConnection, PgPool, query, query_as, query_scalar};
 
 use super::{server_now, transaction::begin};
 use crate::{
@@ -47,19 +47,31 @@ const HOLD: &str = concat!(
      UPDATE lane SET phase = 3, token = $4, due_at = (SELECT now FROM clock) + $5, held_at = (SELECT now FROM clock), \
        doubt_since = CASE WHEN lane.phase = 3 THEN coalesce(lane.doubt_since, lane.held_at) ELSE lane.doubt_since END \
      FROM due WHERE lane.destination = $1 AND lane.uid = due.uid \
-     RETURNING lane.uid, lane.acked, lane.attempts, lane.rewinds, lane.first, \
+     RETURNING lane.uid, lane.acked, lane.attempts, lane.rewinds, lane.first, lane.from_position, \
        (SELECT now FROM clock) - lane.doubt_since AS doubt"
 );
 
 /// The next rows of each held lane, found stream by stream in the index of (uid, sequence), and what stands in for some.
-const NEXT_ROWS: &str = "WITH held AS MATERIALIZED (SELECT * FROM UNNEST ($1::text[], $2::bigint[]) AS held (uid, acked)) \
+///
+/// Each partition has an index of its own, and what lies before a lane's first position need not be asked.
+const NEXT_ROWS: &str = "WITH held AS MATERIALIZED (SELECT * \
+       FROM UNNEST ($1::text[], $2::bigint[], $5::bigint[]) AS held (uid, acked, from_position)) \
      SELECT t.uid, t.sequence, t.event_id, t.body, t.recorded_at, r.sequence AS head, false AS stands_in \
      FROM held JOIN resource r ON r.uid = held.uid \
      CROSS JOIN LATERAL (SELECT uid, sequence, event_id, body, recorded_at FROM transition \
-       WHERE transition.uid = held.uid AND transition.sequence > held.acked ORDER BY sequence LIMIT $3) t \
+       WHERE transition.uid = held.uid AND transition.sequence > held.acked \
+         AND transition.position >= held.from_position ORDER BY sequence LIMIT $3) t \
      UNION ALL SELECT v.uid, v.sequence, v.event_id, v.body, v.recorded_at, r.sequence AS head, true AS stands_in \
      FROM held JOIN resource r ON r.uid = held.uid JOIN voided v ON v.destination = $4 AND v.uid = held.uid \
        AND v.sequence > held.acked AND v.sequence <= held.acked + $3";
+
+/// A lane that was just held.
+#[derive(FromRow)]
+struct Held {
+    #[sqlx(flatten)]
+    lane: HeldRecord,
+    from_position: i64,
+}
 
 fn micros(span: Duration) -> i64 {
     i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
@@ -68,7 +80,7 @@ fn micros(span: Duration) -> i64 {
 pub(super) async fn claim(pool: &PgPool, request: &ClaimRequest) -> Result<Vec<Claim>, StoreError> {
     let failed = failed("claiming lanes");
     let mut connection = pool.acquire().await.map_err(failed)?;
-    let held = query_as::<_, HeldRecord>(HOLD)
+    let held = query_as::<_, Held>(HOLD)
         .bind(request.destination.as_str())
         .bind(i64::from(request.lanes))
         .bind(i64::from(request.retries.min(request.lanes)))
@@ -82,7 +94,8 @@ pub(super) async fn claim(pool: &PgPool, request: &ClaimRequest) -> Result<Vec<C
     if held.is_empty() {
         return Ok(Vec::new());
     }
-    let held: Vec<lanes::HeldLane> = held.into_iter().map(Into::into).collect();
+    let (held, from_positions): (Vec<lanes::HeldLane>, Vec<i64>) =
+        held.into_iter().map(|held| (held.lane.into(), held.from_position)).unzip();
     // A statement of its own: the one above may have taken a lane that an append had just woken, but it could not see
     // that append's row. (Not in one transaction with it: if this fails, the lease simply ends.)
     let rows = query_as::<_, OutboxRecord>(NEXT_ROWS)
@@ -90,6 +103,7 @@ pub(super) async fn claim(pool: &PgPool, request: &ClaimRequest) -> Result<Vec<C
         .bind(held.iter().map(|lane| lane.acked.get()).collect::<Vec<_>>())
         .bind(i64::from(request.rows.max(1)))
         .bind(request.destination.as_str())
+        .bind(from_positions)
         .fetch_all(&mut *connection)
         .await
         .map_err(failed)?;
@@ -196,7 +210,7 @@ pub(super) async fn store(connection: &mut PgConnection, lanes: &BTreeMap<LaneKe
     let count = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
     query(
         "UPDATE lane SET acked = new.acked, phase = new.phase, due_at = new.due_at, token = new.token, \
-         attempts = new.attempts, rewinds = new.rewinds, park_reason = new.park_reason, last_error = new.last_error, \
+         from_position = CASE WHEN new.acked < lane.acked THEN 0 ELSE lane.from_position END, attempts = new.attempts, rewinds = new.rewinds, park_reason = new.park_reason, last_error = new.last_error, \
          first = new.first, held_at = new.held_at, doubt_since = new.doubt_since, furthest = new.furthest \
          FROM UNNEST ($1::text[], $2::text[], $3::bigint[], $4::smallint[], $5::bigint[], $6::text[], $7::int[], \
          $8::int[], $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[]) \

@@ -5,7 +5,7 @@ use std::{pin::pin, time::Duration};
 use sqlx::{PgConnection, PgPool, query, query_as, query_scalar};
 use tokio::time::timeout;
 
-use super::{APPLICATION, read::INSTALLATION, transaction::begin_alone};
+use super::{APPLICATION, read::INSTALLATION, transaction::begin_alone, whose};
 use crate::{
     domain::{Epoch, Shard},
     ledger::{
@@ -16,18 +16,6 @@ use crate::{
     },
 };
 
-pub(super) async fn installation(pool: &PgPool, proposed: &Installation) -> Result<Installation, StoreError> {
-    let failed = failed("recording whose ledger this is");
-    query("INSERT INTO installation (one, id, cluster_uid, era) VALUES (1, $1, $2, $3) ON CONFLICT DO NOTHING")
-        .bind(proposed.id.as_str())
-        .bind(proposed.cluster_uid.as_str())
-        .bind(proposed.era.get())
-        .execute(pool)
-        .await
-        .map_err(failed)?;
-    query_as::<_, InstallationRecord>(INSTALLATION).fetch_one(pool).await.map(Into::into).map_err(failed)
-}
-
 pub(super) async fn replace_installation(
     pool: &PgPool,
     shard: Shard,
@@ -37,24 +25,12 @@ pub(super) async fn replace_installation(
     const DOING: &str = "recording whose ledger this is from now on";
     let failed = not_committed(DOING);
     let mut transaction = begin_alone(pool).await.map_err(failed)?;
-    let current: Option<i64> = query_scalar("SELECT epoch FROM shard WHERE id = $1")
-        .bind(shard.get())
-        .fetch_optional(&mut *transaction)
-        .await
-        .map_err(failed)?;
-    let current = Epoch::new(current.unwrap_or(0));
+    let current = whose::replace(&mut transaction, shard, mine, installation).await.map_err(failed)?;
     if current != mine {
         // Waited for: nobody appends until the lock is gone.
         transaction.rollback().await.map_err(failed)?;
         return Err(AppendError::Fenced { shard, mine, current });
     }
-    query("UPDATE installation SET id = $1, cluster_uid = $2, era = $3")
-        .bind(installation.id.as_str())
-        .bind(installation.cluster_uid.as_str())
-        .bind(installation.era.get())
-        .execute(&mut *transaction)
-        .await
-        .map_err(failed)?;
     transaction.commit().await.map_err(commit_failed(DOING))
 }
 

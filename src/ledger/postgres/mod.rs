@@ -21,9 +21,13 @@ mod read;
 mod read_past;
 mod retention;
 mod transaction;
+#[allow(clippy::duplicate_mod, reason = "once for each database, see its first lines")]
+#[path = "../whose.rs"]
+mod whose;
 mod write;
+mod write_one;
 
-use std::{str::FromStr, time::Duration};
+use std::{str::FromStr, sync::LazyLock, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{
@@ -33,8 +37,9 @@ use sqlx::{
 };
 
 pub(super) use self::partitions::make_for_restored;
-use self::{partitions::Room, transaction::begin};
+use self::{append::Writer, partitions::Room, transaction::begin};
 use super::{
+    ahead::Ahead,
     fault::{failed, not_committed},
     interventions::{Intervention, Refusal, Request},
     known::Known,
@@ -51,7 +56,17 @@ use crate::domain::{DestinationId, Epoch, Position, Selector, Sequence, Shard, T
 type Pool = PgPool;
 type Connection = PgConnection;
 
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    let mut migrations = sqlx::migrate!("migrations/postgres");
+    // The program before this one runs on the tables of the next, so that an upgrade can be taken back.
+    migrations.set_ignore_missing(true);
+    migrations
+});
+
+/// The newest migration that this program brings.
+pub(super) fn newest_migration() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
+}
 
 /// Every session of ours begins its name with this; a takeover ends no other.
 const APPLICATION: &str = "trueup";
@@ -163,6 +178,22 @@ impl PostgresStore {
             known: Known::default(),
         })
     }
+
+    async fn append_batch(
+        &self,
+        shard: Shard,
+        epoch: Epoch,
+        now: Timestamp,
+        drafts: &[Draft],
+        ahead: Option<Ahead>,
+    ) -> Result<Vec<Outcome>, AppendError> {
+        let make_room = self.room.make(&self.general, drafts.len()).await;
+        make_room.map_err(not_committed("making room in the ledger"))?;
+        let writer = Writer { pool: &self.appending, known: &self.known, tables: self.tables, shard, epoch };
+        let (outcomes, head) = writer.append(now, drafts, ahead).await?;
+        self.room.saw(head);
+        Ok(outcomes)
+    }
 }
 
 #[async_trait]
@@ -173,7 +204,7 @@ impl Store for PostgresStore {
     }
 
     async fn installation(&self, proposed: &Installation) -> Result<Installation, StoreError> {
-        lead::installation(&self.general, proposed).await
+        whose::installation(&self.general, proposed).await
     }
 
     async fn stored_installation(&self) -> Result<Option<Installation>, StoreError> {
@@ -195,12 +226,22 @@ impl Store for PostgresStore {
         now: Timestamp,
         drafts: &[Draft],
     ) -> Result<Vec<Outcome>, AppendError> {
-        let make_room = self.room.make(&self.general, drafts.len()).await;
-        make_room.map_err(not_committed("making room in the ledger"))?;
-        let (outcomes, head) =
-            append::append(&self.appending, &self.known, self.tables, shard, epoch, now, drafts).await?;
-        self.room.saw(head);
-        Ok(outcomes)
+        self.append_batch(shard, epoch, now, drafts, None).await
+    }
+
+    fn ahead(&self, shard: Shard, epoch: Epoch, now: Timestamp, drafts: &[Draft]) -> Option<Ahead> {
+        self.known.ahead(self.tables, shard, epoch, now, drafts)
+    }
+
+    async fn append_ahead(
+        &self,
+        shard: Shard,
+        epoch: Epoch,
+        now: Timestamp,
+        drafts: &[Draft],
+        ahead: Ahead,
+    ) -> Result<Vec<Outcome>, AppendError> {
+        self.append_batch(shard, epoch, now, drafts, Some(ahead)).await
     }
 
     async fn reinstate(

@@ -1,8 +1,10 @@
 //! What a batch writes: everything or nothing, in one statement.
 
+use std::collections::HashMap;
+
 use sqlx::{PgConnection, query};
 
-use super::{append::DOING, server_now};
+use super::{append::DOING, server_now, write_one::write_one};
 use crate::{
     domain::{Position, State, Timestamp, Uid},
     ledger::{
@@ -16,44 +18,53 @@ use crate::{
 
 /// Every part draws from `mine`, so none begins before the shard's row is moved, and none does anything if it is not.
 ///
-/// Lanes: those of new streams are made, and those that had nothing to do are woken. A lane that is awake already is not
-/// written, but it is locked, and must be: whoever settles it at this moment has either read the head before us, and then
-/// waits here to be seen, or waits for us and reads the head after.
+/// Lanes: those that had nothing to do are woken, and those of new streams are made. A lane that is awake already is
+/// written too, as it is, and so is waited for: whoever settles it at this moment has either read the head before us, and
+/// is seen here, or waits for us and reads the head after. (A condition on the phase would not wait, and miss it.)
 ///
 /// A destination that does not hear of all streams gets no new lanes but those that were chosen for it.
 ///
 /// Whoever opens or closes a destination moves every shard's row, so `destination` is as it was when the batch was decided.
 const WRITE: &str = concat!(
     "WITH mine AS (UPDATE shard SET head = $4, recorded_at = $5 \
-       WHERE id = $1 AND epoch = $2 AND head = $3 AND revision = $52 RETURNING id), \
+       WHERE id = $1 AND epoch = $2 AND head = $3 AND revision = $6 RETURNING id), \
      said AS (INSERT INTO evidence (uid, sequence, text) \
-       SELECT new.* FROM mine CROSS JOIN UNNEST ($6::text[], $7::bigint[], $8::text[]) AS new), \
-     heads AS (INSERT INTO resource (",
+       SELECT new.* FROM mine CROSS JOIN UNNEST ($7::text[], $8::bigint[], $9::text[]) AS new), \
+     next AS MATERIALIZED (SELECT new.* FROM mine CROSS JOIN UNNEST ($10::text[], $11::bigint[], $12::text[], \
+       $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $19::text[], $20::bigint[], \
+       $21::bytea[], $22::bigint[], $23::bigint[], $24::bigint[], $25::bigint[], $26::bigint[], $27::bigint[], \
+       $28::bigint[], $29::text[], $30::text[], $31::bigint[], $32::bigint[], $33::bigint[], $34::bigint[], \
+       $35::bigint[], $36::bigint[], $37::bigint[], $38::boolean[]) AS new (",
     head_columns!(),
-    ") SELECT new.* FROM mine CROSS JOIN UNNEST ($9::text[], $10::bigint[], $11::text[], $12::text[], $13::text[], \
-       $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $19::bigint[], $20::bytea[], $21::bigint[], \
-       $22::bigint[], $23::bigint[], $24::bigint[], $25::bigint[], $26::bigint[], $27::bigint[], $28::text[], \
-       $29::text[], $30::bigint[], $31::bigint[], $32::bigint[], $33::bigint[], $34::bigint[], $35::bigint[]) AS new \
-       ON CONFLICT (uid) DO UPDATE SET namespace = EXCLUDED.namespace, name = EXCLUDED.name, \
-       tenant = EXCLUDED.tenant, account = EXCLUDED.account, plan = EXCLUDED.plan, state = EXCLUDED.state, \
-       sequence = EXCLUDED.sequence, hash = EXCLUDED.hash, epoch = EXCLUDED.epoch, era = EXCLUDED.era, \
-       generation = EXCLUDED.generation, replicas = EXCLUDED.replicas, \
-       cpu_millicores = EXCLUDED.cpu_millicores, memory_bytes = EXCLUDED.memory_bytes, \
-       storage_bytes = EXCLUDED.storage_bytes, reason = EXCLUDED.reason, message = EXCLUDED.message, \
-       effective_at = EXCLUDED.effective_at, recorded_at = EXCLUDED.recorded_at, \
-       entered_at = EXCLUDED.entered_at, closed_at = EXCLUDED.closed_at, entered = EXCLUDED.entered), \
-     lanes AS (INSERT INTO lane (destination, uid, acked, phase, due_at) SELECT d.id, moved.uid, 0, 1, ",
+    ", from_position, opens)), \
+     moved AS (UPDATE resource SET namespace = next.namespace, name = next.name, tenant = next.tenant, \
+       account = next.account, plan = next.plan, state = next.state, sequence = next.sequence, hash = next.hash, \
+       epoch = next.epoch, era = next.era, generation = next.generation, replicas = next.replicas, \
+       cpu_millicores = next.cpu_millicores, memory_bytes = next.memory_bytes, storage_bytes = next.storage_bytes, \
+       reason = next.reason, message = next.message, effective_at = next.effective_at, \
+       recorded_at = next.recorded_at, entered_at = next.entered_at, closed_at = next.closed_at, entered = next.entered \
+       FROM next WHERE resource.uid = next.uid AND NOT next.opens), \
+     opened AS (INSERT INTO resource (",
+    head_columns!(),
+    ") SELECT ",
+    head_columns!(),
+    " FROM next WHERE opens), \
+     woken AS (UPDATE lane SET phase = CASE lane.phase WHEN 0 THEN 1 ELSE lane.phase END, \
+       due_at = CASE lane.phase WHEN 0 THEN moved.now ELSE lane.due_at END, \
+       from_position = CASE lane.phase WHEN 0 THEN moved.from_position ELSE lane.from_position END \
+       FROM (SELECT d.id, next.uid, next.from_position, ",
     server_now!(),
-    "  FROM mine CROSS JOIN destination d CROSS JOIN UNNEST ($9::text[]) AS moved (uid) \
-       WHERE d.selector IS NULL OR EXISTS (SELECT 1 FROM lane l WHERE l.destination = d.id AND l.uid = moved.uid) \
-         OR (d.id, moved.uid) IN (SELECT * FROM UNNEST ($53::text[], $54::text[])) \
-       ORDER BY d.id, moved.uid COLLATE \"C\" \
-       ON CONFLICT (destination, uid) DO UPDATE SET phase = 1, due_at = EXCLUDED.due_at WHERE lane.phase = 0) \
+    " AS now FROM destination d CROSS JOIN next WHERE NOT next.opens ORDER BY d.id, next.uid COLLATE \"C\") AS moved \
+       WHERE lane.destination = moved.id AND lane.uid = moved.uid), \
+     made AS (INSERT INTO lane (destination, uid, acked, phase, due_at, from_position) SELECT d.id, next.uid, 0, 1, ",
+    server_now!(),
+    ", next.from_position FROM destination d CROSS JOIN next WHERE next.opens \
+       AND (d.selector IS NULL OR (d.id, next.uid) IN (SELECT * FROM UNNEST ($56::text[], $57::text[])))) \
      INSERT INTO transition (shard, epoch, position, uid, sequence, event_id, from_state, to_state, reason, \
        generation, tenant, effective_at, not_before, not_after, time_source, body, prev_hash, hash, recorded_at) \
-     SELECT $1, $2, new.* FROM mine CROSS JOIN UNNEST ($36::bigint[], $37::text[], $38::bigint[], $39::text[], \
-       $40::text[], $41::text[], $42::text[], $43::bigint[], $44::text[], $45::bigint[], $46::bigint[], $47::bigint[], \
-       $48::text[], $49::bytea[], $50::bytea[], $51::bytea[], $55::bigint[]) AS new"
+     SELECT $1, $2, new.* FROM mine CROSS JOIN UNNEST ($39::bigint[], $40::text[], $41::bigint[], $42::text[], \
+       $43::text[], $44::text[], $45::text[], $46::bigint[], $47::text[], $48::bigint[], $49::bigint[], $50::bigint[], \
+       $51::text[], $52::bytea[], $53::bytea[], $54::bytea[], $55::bigint[]) AS new"
 );
 
 /// Where the shard's row was read, the epoch apart.
@@ -69,46 +80,71 @@ fn column<'a, T, U>(rows: &'a [T], of: impl Fn(&'a T) -> U) -> Vec<U> {
     rows.iter().map(of).collect()
 }
 
+/// A stream that moves: where to, from which row on, and whether that opens it.
+struct Moved<'a> {
+    head: &'a Head,
+    from_position: Position,
+    opens: bool,
+}
+
+/// The streams that `batch` moves, in the order of its heads.
+fn moved(batch: &Batch) -> Vec<Moved<'_>> {
+    let mut firsts: HashMap<&Uid, &Row> = HashMap::with_capacity(batch.heads.len());
+    for row in &batch.rows {
+        firsts.entry(&row.uid).or_insert(row);
+    }
+    let of = |head: &'_ Head| firsts.get(&head.subject.uid).map(|row| (row.position, row.from.is_none()));
+    let moved = batch.heads.iter().filter_map(|head| Some((head, of(head)?)));
+    moved.map(|(head, (from_position, opens))| Moved { head, from_position, opens }).collect()
+}
+
 /// Writes `batch` if the shard is still at `before` in the batch's epoch, and answers whether it was.
 pub(super) async fn write(connection: &mut PgConnection, before: Place, batch: &Batch) -> Result<bool, AppendError> {
-    let Batch { rows, heads, shard, chosen, .. } = batch;
+    let Batch { rows, shard, chosen, .. } = batch;
+    let next = moved(batch);
     let said: Vec<(&Row, &str)> = rows.iter().filter_map(|row| Some((row, row.evidence.as_deref()?))).collect();
+    if let ([row], [Moved { head, opens: false, .. }], []) = (&rows[..], &next[..], &said[..]) {
+        return write_one(connection, before, shard, row, head).await;
+    }
     let written = query(WRITE)
         .bind(shard.id.get())
         .bind(shard.epoch.get())
         .bind(before.head.get())
         .bind(shard.head.get())
         .bind(shard.recorded_at.map(Timestamp::as_micros))
+        .bind(before.revision)
         .bind(column(&said, |(row, _)| row.uid.as_str()))
         .bind(column(&said, |(row, _)| row.sequence.get()))
         .bind(column(&said, |(_, text)| *text))
-        .bind(column(heads, |head| head.subject.uid.as_str()))
-        .bind(column(heads, |head| head.shard.get()))
-        .bind(column(heads, |head| head.subject.kind.as_str()))
-        .bind(column(heads, |head| head.subject.namespace.as_deref()))
-        .bind(column(heads, |head| head.subject.name.as_str()))
-        .bind(column(heads, |head| head.subject.tenant.as_str()))
-        .bind(column(heads, |head| head.subject.account.as_str()))
-        .bind(column(heads, |head| head.subject.plan.as_str()))
-        .bind(column(heads, |head| head.subject.previous_uid.as_ref().map(Uid::as_str)))
-        .bind(column(heads, |head| head.state.as_str()))
-        .bind(column(heads, |head| head.sequence.get()))
-        .bind(column(heads, |head| head.hash.as_bytes().as_slice()))
-        .bind(column(heads, |head| head.epoch.get()))
-        .bind(column(heads, |head| head.era.get()))
-        .bind(column(heads, |head| head.generation))
-        .bind(column(heads, |head| i64::from(head.billable.replicas)))
-        .bind(column(heads, |head| head.billable.cpu_millicores.cast_signed()))
-        .bind(column(heads, |head| head.billable.memory_bytes.cast_signed()))
-        .bind(column(heads, |head| head.billable.storage_bytes.cast_signed()))
-        .bind(column(heads, |head| head.reason.as_str()))
-        .bind(column(heads, |head| head.message.as_str()))
-        .bind(column(heads, |head| head.effective_at.as_micros()))
-        .bind(column(heads, |head| head.recorded_at.as_micros()))
-        .bind(column(heads, |head| head.entered_at.as_micros()))
-        .bind(column(heads, |head| head.opened_at.as_micros()))
-        .bind(column(heads, |head: &Head| head.closed_at.map(Timestamp::as_micros)))
-        .bind(column(heads, |head| head.entered.get()))
+        .bind(column(&next, |moved| moved.head.subject.uid.as_str()))
+        .bind(column(&next, |moved| moved.head.shard.get()))
+        .bind(column(&next, |moved| moved.head.subject.kind.as_str()))
+        .bind(column(&next, |moved| moved.head.subject.namespace.as_deref()))
+        .bind(column(&next, |moved| moved.head.subject.name.as_str()))
+        .bind(column(&next, |moved| moved.head.subject.tenant.as_str()))
+        .bind(column(&next, |moved| moved.head.subject.account.as_str()))
+        .bind(column(&next, |moved| moved.head.subject.plan.as_str()))
+        .bind(column(&next, |moved| moved.head.subject.previous_uid.as_ref().map(Uid::as_str)))
+        .bind(column(&next, |moved| moved.head.state.as_str()))
+        .bind(column(&next, |moved| moved.head.sequence.get()))
+        .bind(column(&next, |moved| moved.head.hash.as_bytes().as_slice()))
+        .bind(column(&next, |moved| moved.head.epoch.get()))
+        .bind(column(&next, |moved| moved.head.era.get()))
+        .bind(column(&next, |moved| moved.head.generation))
+        .bind(column(&next, |moved| i64::from(moved.head.billable.replicas)))
+        .bind(column(&next, |moved| moved.head.billable.cpu_millicores.cast_signed()))
+        .bind(column(&next, |moved| moved.head.billable.memory_bytes.cast_signed()))
+        .bind(column(&next, |moved| moved.head.billable.storage_bytes.cast_signed()))
+        .bind(column(&next, |moved| moved.head.reason.as_str()))
+        .bind(column(&next, |moved| moved.head.message.as_str()))
+        .bind(column(&next, |moved| moved.head.effective_at.as_micros()))
+        .bind(column(&next, |moved| moved.head.recorded_at.as_micros()))
+        .bind(column(&next, |moved| moved.head.entered_at.as_micros()))
+        .bind(column(&next, |moved| moved.head.opened_at.as_micros()))
+        .bind(column(&next, |moved| moved.head.closed_at.map(Timestamp::as_micros)))
+        .bind(column(&next, |moved| moved.head.entered.get()))
+        .bind(column(&next, |moved| moved.from_position.get()))
+        .bind(column(&next, |moved| moved.opens))
         .bind(column(rows, |row| row.position.get()))
         .bind(column(rows, |row| row.uid.as_str()))
         .bind(column(rows, |row| row.sequence.get()))
@@ -125,10 +161,9 @@ pub(super) async fn write(connection: &mut PgConnection, before: Place, batch: &
         .bind(column(rows, |row| row.body.as_slice()))
         .bind(column(rows, |row| row.prev_hash.as_bytes().as_slice()))
         .bind(column(rows, |row| row.hash.as_bytes().as_slice()))
-        .bind(before.revision)
+        .bind(column(rows, |row| row.recorded_at.as_micros()))
         .bind(column(chosen, |(destination, _)| destination.as_str()))
         .bind(column(chosen, |(_, uid)| uid.as_str()))
-        .bind(column(rows, |row| row.recorded_at.as_micros()))
         .execute(connection)
         .await
         .map_err(commit_failed(DOING))?;

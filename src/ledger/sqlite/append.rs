@@ -4,14 +4,15 @@ use std::{collections::HashMap, sync::LazyLock};
 
 use sqlx::{SqliteConnection, SqlitePool, query, query_as};
 
-use super::{BEGIN, lead::json, multi::Multi, openings, read::INSTALLATION};
+use super::{BEGIN, lead::json, multi::Multi};
 use crate::{
     domain::{Epoch, Shard, State, Tables, Timestamp, Uid},
     ledger::{
+        ahead::Ahead,
         batch::{self, Batch, Standing},
         fault::{commit_failed, not_committed},
         known::{Known, Memory},
-        records::{HeadRecord, InstallationRecord, ShardRecord, head_columns},
+        records::{HeadRecord, StandingRecord, head_columns},
         reinstate::{self, Returned},
         store::{AppendError, StoreError},
         types::{Draft, Head, Outcome, Row, ShardRow},
@@ -23,27 +24,52 @@ const DOING: &str = "appending to the ledger";
 /// All else that a decision stands on is read under the lock each time.
 const REVISION: i64 = 0;
 
-pub(super) async fn append(
-    pool: &SqlitePool,
-    known: &Known,
-    tables: Tables,
-    shard: Shard,
-    epoch: Epoch,
-    now: Timestamp,
-    drafts: &[Draft],
-) -> Result<Vec<Outcome>, AppendError> {
-    let failed = not_committed(DOING);
-    let mut transaction = pool.begin_with(BEGIN).await.map_err(failed)?;
-    // Put back only when the outcome is known.
-    let mut memory = read(&mut transaction, shard, batch::uids(drafts), known.take(shard)).await?;
-    let batch = batch::decide(tables, memory.standing(drafts), epoch, now, drafts)?;
-    if !batch.rows.is_empty() {
-        write(&mut transaction, &batch, now).await.map_err(failed)?;
+/// Who appends, and where to.
+pub(super) struct Writer<'a> {
+    pub(super) pool: &'a SqlitePool,
+    pub(super) known: &'a Known,
+    pub(super) tables: Tables,
+    pub(super) shard: Shard,
+    pub(super) epoch: Epoch,
+}
+
+impl Writer<'_> {
+    /// Answers what became of each draft.
+    pub(super) async fn append(
+        &self,
+        now: Timestamp,
+        drafts: &[Draft],
+        ahead: Option<Ahead>,
+    ) -> Result<Vec<Outcome>, AppendError> {
+        let failed = not_committed(DOING);
+        let decide = |memory: &Memory| batch::decide(self.tables, memory.standing(drafts), self.epoch, now, drafts);
+        // By memory, where it covers everything: the file is not locked for anybody while this thinks.
+        let (guess, decided) = match self.known.take(self.shard) {
+            Some((memory, ticket)) if memory.covers(drafts) => {
+                let decided = ahead.and_then(|ahead| ahead.behind(ticket)).or_else(|| decide(&memory).ok());
+                (Some(memory), decided)
+            }
+            guess => (guess.map(|(memory, _)| memory), None),
+        };
+        let mut transaction = self.pool.begin_with(BEGIN).await.map_err(failed)?;
+        let stands = standing(&mut transaction, self.shard).await?;
+        let (mut memory, batch) = match (guess, decided) {
+            (Some(memory), Some(batch)) if memory.holds(&stands) => (memory, batch),
+            (guess, _) => {
+                let memory = with_heads(&mut transaction, stands, batch::uids(drafts), guess).await?;
+                let batch = decide(&memory)?;
+                (memory, batch)
+            }
+        };
+        memory.advance(&batch);
+        let ticket = self.known.promise(memory);
+        if !batch.rows.is_empty() {
+            write(&mut transaction, &batch, now).await.map_err(failed)?;
+        }
+        transaction.commit().await.map_err(commit_failed(DOING))?;
+        self.known.keep(self.shard, ticket);
+        Ok(batch.outcomes)
     }
-    transaction.commit().await.map_err(commit_failed(DOING))?;
-    memory.advance(&batch);
-    known.put(memory);
-    Ok(batch.outcomes)
 }
 
 /// The same for rows that come back. It is rare, so nothing is decided by memory.
@@ -57,7 +83,8 @@ pub(super) async fn reinstate(
 ) -> Result<Vec<Outcome>, AppendError> {
     let failed = not_committed(DOING);
     let mut transaction = pool.begin_with(BEGIN).await.map_err(failed)?;
-    let read = read(&mut transaction, shard, reinstate::uids(returned), None).await?;
+    let stands = standing(&mut transaction, shard).await?;
+    let read = with_heads(&mut transaction, stands, reinstate::uids(returned), None).await?;
     let batch = reinstate::decide(tables, read.into_standing(), epoch, returned)?;
     if !batch.rows.is_empty() {
         write(&mut transaction, &batch, now).await.map_err(failed)?;
@@ -66,30 +93,36 @@ pub(super) async fn reinstate(
     Ok(batch.outcomes)
 }
 
-/// How the shard stands, with those heads of `uids` that are not `known` already.
-async fn read(
+/// How the shard stands, without heads.
+async fn standing(connection: &mut SqliteConnection, shard: Shard) -> Result<Standing, AppendError> {
+    let record = query_as::<_, StandingRecord>(
+        "SELECT $1 AS shard_id, coalesce(s.epoch, 0) AS shard_epoch, s.holder, coalesce(s.head, 0) AS head, \
+           0 AS revision, s.recorded_at AS shard_recorded_at, i.id AS installation_id, i.cluster_uid, \
+           i.era AS installation_era, (SELECT json_group_array(json_array(id, selector)) FROM destination \
+             WHERE selector IS NOT NULL) AS selectors \
+         FROM installation i LEFT JOIN shard s ON s.id = $1",
+    )
+    .bind(shard.get())
+    .fetch_optional(connection)
+    .await
+    .map_err(not_committed(DOING))?
+    .ok_or(AppendError::NotCommitted(StoreError::NoInstallation { doing: DOING }))?;
+    let selectors = record.selectors().map_err(AppendError::NotCommitted)?;
+    let (shard, installation) = record.into();
+    Ok(Standing { shard, installation, heads: HashMap::new(), selectors })
+}
+
+/// What was read and the heads of `uids`, as far as they are not `known` already.
+async fn with_heads(
     connection: &mut SqliteConnection,
-    shard: Shard,
+    mut stands: Standing,
     mut uids: Vec<Uid>,
     known: Option<Memory>,
 ) -> Result<Memory, AppendError> {
-    let failed = not_committed(DOING);
-    let found = query_as::<_, ShardRecord>("SELECT id, epoch, holder, head, recorded_at FROM shard WHERE id = $1")
-        .bind(shard.get())
-        .fetch_optional(&mut *connection)
-        .await
-        .map_err(failed)?;
-    let installation = query_as::<_, InstallationRecord>(INSTALLATION)
-        .fetch_optional(&mut *connection)
-        .await
-        .map_err(failed)?
-        .ok_or(AppendError::NotCommitted(StoreError::NoInstallation { doing: DOING }))?;
-    let selectors = openings::selectors(&mut *connection).await.map_err(AppendError::NotCommitted)?;
-    let shard = found.map_or_else(|| ShardRow::unclaimed(shard), Into::into);
-    let known = known.filter(|memory| memory.is_at(&shard, REVISION));
+    let known = known.filter(|memory| memory.is_at(&stands.shard, REVISION));
     uids.retain(|uid| !known.as_ref().is_some_and(|memory| memory.knows(uid)));
-    let heads = heads(connection, &uids).await?;
-    let read = Memory::new(Standing { shard, installation: installation.into(), heads, selectors }, REVISION);
+    stands.heads = heads(connection, &uids).await?;
+    let read = Memory::new(stands, REVISION);
     Ok(match known {
         Some(known) => known.and(read),
         None => read,

@@ -1,14 +1,13 @@
 //! Whose ledger it is, who may write, and where events go.
 
 use serde::Serialize;
-use sqlx::{SqlitePool, query, query_as, query_scalar};
+use sqlx::{SqlitePool, query, query_scalar};
 
-use super::{BEGIN, openings, read::INSTALLATION};
+use super::{BEGIN, openings, whose};
 use crate::{
     domain::{DestinationId, Epoch, Shard, Tables, Timestamp},
     ledger::{
         fault::{commit_failed, failed, not_committed},
-        records::InstallationRecord,
         store::{AppendError, StoreError},
         types::{Installation, Opening},
     },
@@ -20,18 +19,6 @@ pub(super) fn json(list: &(impl Serialize + ?Sized)) -> String {
     serde_json::to_string(list).unwrap_or_default()
 }
 
-pub(super) async fn installation(pool: &SqlitePool, proposed: &Installation) -> Result<Installation, StoreError> {
-    let failed = failed("recording whose ledger this is");
-    query("INSERT INTO installation (one, id, cluster_uid, era) VALUES (1, $1, $2, $3) ON CONFLICT DO NOTHING")
-        .bind(proposed.id.as_str())
-        .bind(proposed.cluster_uid.as_str())
-        .bind(proposed.era.get())
-        .execute(pool)
-        .await
-        .map_err(failed)?;
-    query_as::<_, InstallationRecord>(INSTALLATION).fetch_one(pool).await.map(Into::into).map_err(failed)
-}
-
 pub(super) async fn replace_installation(
     pool: &SqlitePool,
     shard: Shard,
@@ -41,22 +28,10 @@ pub(super) async fn replace_installation(
     const DOING: &str = "recording whose ledger this is from now on";
     let failed = not_committed(DOING);
     let mut transaction = pool.begin_with(BEGIN).await.map_err(failed)?;
-    let current: Option<i64> = query_scalar("SELECT epoch FROM shard WHERE id = $1")
-        .bind(shard.get())
-        .fetch_optional(&mut *transaction)
-        .await
-        .map_err(failed)?;
-    let current = Epoch::new(current.unwrap_or(0));
+    let current = whose::replace(&mut transaction, shard, mine, installation).await.map_err(failed)?;
     if current != mine {
         return Err(AppendError::Fenced { shard, mine, current });
     }
-    query("UPDATE installation SET id = $1, cluster_uid = $2, era = $3")
-        .bind(installation.id.as_str())
-        .bind(installation.cluster_uid.as_str())
-        .bind(installation.era.get())
-        .execute(&mut *transaction)
-        .await
-        .map_err(failed)?;
     transaction.commit().await.map_err(commit_failed(DOING))
 }
 

@@ -19,8 +19,11 @@ mod read;
 #[path = "../read_past.rs"]
 mod read_past;
 mod retention;
+#[allow(clippy::duplicate_mod, reason = "once for each database, see its first lines")]
+#[path = "../whose.rs"]
+mod whose;
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::LazyLock, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{
@@ -30,6 +33,7 @@ use sqlx::{
 };
 
 use super::{
+    ahead::Ahead,
     fault::failed,
     interventions::{Intervention, Refusal, Request},
     known::Known,
@@ -46,7 +50,17 @@ use crate::domain::{DestinationId, Epoch, Position, Selector, Sequence, Shard, T
 type Pool = SqlitePool;
 type Connection = SqliteConnection;
 
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    let mut migrations = sqlx::migrate!("migrations/sqlite");
+    // The program before this one runs on the tables of the next, so that an upgrade can be taken back.
+    migrations.set_ignore_missing(true);
+    migrations
+});
+
+/// The newest migration that this program brings.
+pub(super) fn newest_migration() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
+}
 
 /// Takes the write lock at once. A transaction that begins by reading can find, on its first write, that it may not.
 const BEGIN: &str = "BEGIN IMMEDIATE";
@@ -133,6 +147,10 @@ impl SqliteStore {
         let pool = pool(4).connect_lazy_with(options);
         Ok(Self { tables, writing: pool.clone(), reading: pool, known: Known::default() })
     }
+
+    const fn writer(&self, shard: Shard, epoch: Epoch) -> append::Writer<'_> {
+        append::Writer { pool: &self.writing, known: &self.known, tables: self.tables, shard, epoch }
+    }
 }
 
 #[async_trait]
@@ -143,7 +161,7 @@ impl Store for SqliteStore {
     }
 
     async fn installation(&self, proposed: &Installation) -> Result<Installation, StoreError> {
-        lead::installation(&self.writing, proposed).await
+        whose::installation(&self.writing, proposed).await
     }
 
     async fn stored_installation(&self) -> Result<Option<Installation>, StoreError> {
@@ -165,7 +183,22 @@ impl Store for SqliteStore {
         now: Timestamp,
         drafts: &[Draft],
     ) -> Result<Vec<Outcome>, AppendError> {
-        append::append(&self.writing, &self.known, self.tables, shard, epoch, now, drafts).await
+        self.writer(shard, epoch).append(now, drafts, None).await
+    }
+
+    fn ahead(&self, shard: Shard, epoch: Epoch, now: Timestamp, drafts: &[Draft]) -> Option<Ahead> {
+        self.known.ahead(self.tables, shard, epoch, now, drafts)
+    }
+
+    async fn append_ahead(
+        &self,
+        shard: Shard,
+        epoch: Epoch,
+        now: Timestamp,
+        drafts: &[Draft],
+        ahead: Ahead,
+    ) -> Result<Vec<Outcome>, AppendError> {
+        self.writer(shard, epoch).append(now, drafts, Some(ahead)).await
     }
 
     async fn reinstate(

@@ -38,21 +38,23 @@ states! {
     /// Where an application stands.
     AppState of Kind::AppDeployment;
     /// It was asked for.
-    Pending => [Progressing Suspended Terminating], Deadline::After(MINUTE), "nothing";
+    Pending => [Progressing Suspended Terminating Detached], Deadline::After(MINUTE), "nothing";
     /// A rollout is under way. What still runs of the last one serves meanwhile.
-    Progressing => [Available Failed Suspended Terminating], Deadline::FromSpec, "available pods";
+    Progressing => [Available Failed Suspended Terminating Detached], Deadline::FromSpec, "available pods";
     /// All pods are available.
-    Available => [Progressing Degraded Suspended Terminating], Deadline::Never, "available pods";
+    Available => [Progressing Degraded Suspended Terminating Detached], Deadline::Never, "available pods";
     /// Fewer pods are available than were asked for.
-    Degraded => [Available Progressing Suspended Terminating], Deadline::After(MINUTE.saturating_mul(10)), "available pods";
+    Degraded => [Available Progressing Suspended Terminating Detached], Deadline::After(MINUTE.saturating_mul(10)), "available pods";
     /// The rollout made no progress in its time. What still runs of the last one serves on.
-    Failed => [Available Progressing Suspended Terminating], Deadline::Never, "available pods";
+    Failed => [Available Progressing Suspended Terminating Detached], Deadline::Never, "available pods";
     /// It stands still, as was asked.
-    Suspended => [Progressing Terminating], Deadline::Never, "nothing";
+    Suspended => [Progressing Terminating Detached], Deadline::Never, "nothing";
     /// It is being deleted.
-    Terminating => [Deleted], Deadline::After(MINUTE.saturating_mul(10)), "nothing";
+    Terminating => [Deleted Detached], Deadline::After(MINUTE.saturating_mul(10)), "nothing";
     /// Nothing of it is left.
     Deleted => [], Deadline::Never, "nothing";
+    /// Trueup lets it be, and what was made for it stays.
+    Detached => [], Deadline::Never, "nothing";
 }
 
 /// What was read about an application.
@@ -336,7 +338,7 @@ fn terminate(
     let working = Verdict::in_progress("Terminating", "Waiting for the pods to end.");
     let blank = Plan { finalizer: Finalizer::Keep, ..blank };
     match AppState::named(&head.state) {
-        Some(AppState::Deleted) => {
+        Some(AppState::Deleted | AppState::Detached) => {
             let finalizer = if app.has_finalizer { Finalizer::Remove } else { Finalizer::Keep };
             return Plan { finalizer, ..blank };
         }

@@ -1,11 +1,18 @@
 //! Backup: from a request to a sealed artifact, or to a failure that says why.
 
 mod desired;
+mod outcome;
+mod terminate;
 
 pub(super) use desired::location;
+pub use outcome::ContainerEnd;
 
 use std::{collections::BTreeSet, time::Duration};
 
+use self::{
+    outcome::{Outcome, outcome},
+    terminate::terminate,
+};
 use super::{
     Child, Finalizer, Membership, Object, Plan, Transition, Verdict,
     children::Owner,
@@ -15,9 +22,8 @@ use super::{
     steps, when,
 };
 use crate::{
-    api::{Artifact, BackupRepositorySpec, BackupSpec, BackupStatus, DeletionPolicy, label},
+    api::{Artifact, BackupRepositorySpec, BackupSpec, BackupStatus, label},
     domain::{Billable, Deadline, Ended, Head, Kind, Manifest, Timestamp},
-    lifecycle::Reason,
 };
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -29,17 +35,19 @@ states! {
     /// Where a backup stands.
     BackupState of Kind::Backup;
     /// It was asked for.
-    Pending => [Running Failed Terminating], Deadline::After(MINUTE.saturating_mul(5)), "nothing";
+    Pending => [Running Failed Terminating Detached], Deadline::After(MINUTE.saturating_mul(5)), "nothing";
     /// The dump is being made and stored.
-    Running => [Completed Failed Terminating], Deadline::FromSpec, "nothing";
+    Running => [Completed Failed Terminating Detached], Deadline::FromSpec, "nothing";
     /// The artifact is sealed.
-    Completed => [Terminating], Deadline::Never, "the artifact's bytes";
+    Completed => [Terminating Detached], Deadline::Never, "the artifact's bytes";
     /// There is no artifact.
-    Failed => [Terminating], Deadline::Never, "nothing";
+    Failed => [Terminating Detached], Deadline::Never, "nothing";
     /// It is being deleted.
-    Terminating => [Deleted], Deadline::After(MINUTE.saturating_mul(30)), "the artifact's bytes";
+    Terminating => [Deleted Detached], Deadline::After(MINUTE.saturating_mul(30)), "the artifact's bytes";
     /// Nothing of it is left, or only what was to be retained.
     Deleted => [], Deadline::Never, "nothing";
+    /// Trueup lets it be, and what was made for it stays.
+    Detached => [], Deadline::Never, "nothing";
 }
 
 /// What was read about a backup.
@@ -59,6 +67,8 @@ pub struct Observed {
     pub sealed: Option<Manifest>,
     /// Whether it is being deleted and no Job was ever made for it.
     pub never_ran: bool,
+    /// Why it ended as it did, by the row that says so: rows that only state things anew have reasons of their own.
+    pub ended_for: Option<String>,
     /// What the status shows of the last failure.
     pub failure: Option<String>,
 }
@@ -70,23 +80,6 @@ pub struct RepositoryView {
     pub spec: BackupRepositorySpec,
     /// What is in its way, if anything.
     pub trouble: Option<String>,
-}
-
-/// How a container ended.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ContainerEnd {
-    /// The Job that it belonged to.
-    pub job: String,
-    /// Its name.
-    pub container: String,
-    /// Its exit code.
-    pub exit_code: i32,
-    /// Why it ended, in Kubernetes' words (`Completed`, `Error`, `OOMKilled`).
-    pub reason: String,
-    /// What it said last.
-    pub message: String,
-    /// When it ended, in whole seconds.
-    pub finished_at: Option<Timestamp>,
 }
 
 /// What a Backup does next. Pure: the same inputs always give the same plan.
@@ -279,7 +272,7 @@ fn rest(
         Some(BackupState::Completed) => Verdict::ready(reasons::BACKUP_SEALED.word, reasons::BACKUP_SEALED.sentence),
         Some(BackupState::Failed) => {
             let tail = seen.failure.as_deref().map_or(String::new(), |tail| format!(" {tail}"));
-            let reason = if head.reason == reasons::BACKUP_TIMED_OUT.word {
+            let reason = if seen.ended_for.as_ref().unwrap_or(&head.reason) == reasons::BACKUP_TIMED_OUT.word {
                 reasons::BACKUP_TIMED_OUT
             } else {
                 reasons::BACKUP_FAILED
@@ -298,89 +291,6 @@ fn rest(
     }
 }
 
-/// Removes what is to be removed, closes the stream, lets go.
-fn terminate(
-    backup: &Object<'_, BackupSpec>,
-    seen: &Observed,
-    head: &Head,
-    now: Timestamp,
-    blank: Plan<BackupStatus>,
-) -> Plan<BackupStatus> {
-    let show = |verdict: &Verdict| status(backup, seen, Some(head), verdict, now);
-    let working = Verdict::in_progress("Terminating", "The backup is being deleted.");
-    let blank = Plan { finalizer: Finalizer::Keep, ..blank };
-    match BackupState::named(&head.state) {
-        Some(BackupState::Deleted) => {
-            let finalizer = if backup.has_finalizer { Finalizer::Remove } else { Finalizer::Keep };
-            return Plan { finalizer, ..blank };
-        }
-        Some(BackupState::Terminating) => {}
-        _ => {
-            let effective = when::reported(backup.deleting_since, backup, head, now);
-            let change = steps::change(BackupState::Terminating, reasons::DELETION_REQUESTED, effective, head.billable);
-            return Plan { transition: Some(change), status: show(&working), ..blank };
-        }
-    }
-    let name = job_name(backup, head);
-    let removal = seen.jobs.iter().find(|job| job.key.name == name);
-    let remove = backup.spec.deletion_policy == DeletionPolicy::Delete;
-    // The Job that made the artifact goes first: it must not store one after the removal.
-    let makers: Vec<&Child> = seen.jobs.iter().filter(|job| job.key.name != name).collect();
-    let deadline = due(&TABLE, head, Duration::ZERO, now);
-    if !makers.is_empty() {
-        let delete = makers.iter().filter(|job| !job.is_terminating()).map(|job| job.key.clone()).collect();
-        return Plan { delete, status: show(&working), look_again: deadline.look_again(), ..blank };
-    }
-    // Nothing can be made in a namespace that is going: what waits for a Job there waits for ever.
-    let ending = seen.member.as_ref().is_some_and(|member| member.ending);
-    let done = match (remove, removal.map(|job| outcome(job, seen))) {
-        (true, None) if seen.never_ran => Ok(Some((reasons::DELETED, None))),
-        (false, _) => Ok(Some((reasons::ARTIFACT_RETAINED, None))),
-        (true, None | Some(Some(Outcome::Failed { .. }))) if ending => Ok(Some((reasons::ARTIFACT_ABANDONED, None))),
-        (true, None | Some(None)) => Ok(None),
-        (true, Some(Some(Outcome::Removed { at } | Outcome::Sealed { at, .. }))) => {
-            Ok(Some((reasons::ARTIFACT_REMOVED, at)))
-        }
-        (true, Some(Some(Outcome::Failed { tail, .. }))) => Err(tail),
-    };
-    match done {
-        Ok(Some((reason, at))) => {
-            // What is retained is no longer billed: nothing of Trueup's points to it any more.
-            let change =
-                steps::change(BackupState::Deleted, reason, when::reported(at, backup, head, now), Billable::ZERO);
-            Plan { transition: Some(change), status: show(&working), ..blank }
-        }
-        Err(tail) => {
-            let message = format!(
-                "the artifact could not be removed: {tail}; delete Job {name} to try again, or set spec.deletionPolicy to Retain"
-            );
-            Plan { status: show(&Verdict::stalled("ArtifactNotRemoved", message)), ..blank }
-        }
-        Ok(None) => {
-            let (verdict, apply) = match (&seen.repository, removal) {
-                (None, None) => (
-                    Verdict::stalled(
-                        "RepositoryGone",
-                        format!(
-                            "BackupRepository {} is gone, so the artifact cannot be removed; create it again, or set spec.deletionPolicy to Retain",
-                            backup.spec.repository_ref.name
-                        ),
-                    ),
-                    vec![],
-                ),
-                (Some(repository), None) => {
-                    (working, vec![desired::removal_job(backup, owner(backup), repository, &seen.mover_image, &name)])
-                }
-                _ if matches!(deadline, Due::Past { .. }) => {
-                    (Verdict::stalled("DeletionBlocked", format!("Job {name} does not end; look at its pod")), vec![])
-                }
-                _ => (working, vec![]),
-            };
-            Plan { status: show(&verdict), apply, look_again: deadline.look_again(), ..blank }
-        }
-    }
-}
-
 /// The row for another payer. What a backup costs changes only with its state.
 fn restate(
     backup: &Object<'_, BackupSpec>,
@@ -390,67 +300,6 @@ fn restate(
     now: Timestamp,
 ) -> Option<Transition> {
     steps::restate(backup, head, seen.member.as_ref(), (billable, when::seen(backup, head, now)), now)
-}
-
-/// How a Job came out.
-enum Outcome {
-    Sealed { manifest: Box<Manifest>, at: Option<Timestamp> },
-    Removed { at: Option<Timestamp> },
-    Failed { reason: Reason, tail: String, at: Option<Timestamp> },
-}
-
-/// Reads a finished Job by what its containers said. `None` while it is not finished.
-fn outcome(job: &Child, seen: &Observed) -> Option<Outcome> {
-    let conditions = job.body["status"]["conditions"].as_array()?;
-    let condition =
-        |kind: &str| conditions.iter().find(|condition| condition["type"] == kind && condition["status"] == "True");
-    let time = |value: &serde_json::Value| value.as_str().and_then(|text| text.parse::<Timestamp>().ok());
-    let end = |container: &str| seen.ends.iter().find(|end| end.job == job.key.name && end.container == container);
-    let mover = end("mover");
-    if let Some(complete) = condition("Complete") {
-        let at = mover.and_then(|end| end.finished_at).or_else(|| time(&complete["lastTransitionTime"]));
-        return Some(match mover.map(|end| Manifest::parse(&end.message)) {
-            Some(Ok(Ended::Sealed(manifest))) => Outcome::Sealed { manifest: Box::new(manifest), at },
-            Some(Ok(Ended::Forgotten(_))) => Outcome::Removed { at },
-            Some(Ok(Ended::Failed(failure))) => {
-                Outcome::Failed { reason: reasons::BACKUP_FAILED, tail: failure.to_string(), at }
-            }
-            Some(Err(error)) => Outcome::Failed { reason: reasons::BACKUP_FAILED, tail: error.to_string(), at },
-            None => Outcome::Failed {
-                reason: reasons::BACKUP_FAILED,
-                tail: format!(
-                    "the pod of Job {} was gone before its manifest was read; make another Backup",
-                    job.key.name
-                ),
-                at,
-            },
-        });
-    }
-    let failed = condition("Failed")?;
-    let late = failed["reason"] == "DeadlineExceeded";
-    let reason = if late { reasons::BACKUP_TIMED_OUT } else { reasons::BACKUP_FAILED };
-    // The container fails first, then its pod, then the Job. One that was ended for being late did not fail before that.
-    let failures = [end("dump"), mover].into_iter().flatten().filter(|end| end.exit_code != 0 && !late);
-    let at = failures.filter_map(|end| end.finished_at).min().or_else(|| time(&failed["lastTransitionTime"]));
-    let dump = end("dump").filter(|end| end.exit_code != 0);
-    let mut tail = String::new();
-    if let Some(dump) = dump {
-        tail = format!("The dump ended with exit code {} ({}): {}", dump.exit_code, dump.reason, dump.message.trim());
-    } else if let Some(mover) = mover {
-        tail = match Manifest::parse(&mover.message) {
-            Ok(Ended::Failed(failure)) => failure.to_string(),
-            _ => format!(
-                "The mover ended with exit code {} ({}): {}",
-                mover.exit_code,
-                mover.reason,
-                mover.message.trim()
-            ),
-        };
-    }
-    if tail.is_empty() {
-        tail.push_str(failed["message"].as_str().unwrap_or("The Job failed and did not say why."));
-    }
-    Some(Outcome::Failed { reason, tail, at })
 }
 
 /// The Job of the action that is claimed: another claim gives another name, so that none runs twice.

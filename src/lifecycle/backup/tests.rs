@@ -198,3 +198,70 @@ fn a_claim_is_dated_by_the_row_that_makes_it() {
     let claimed = decide(&backup, &seen(), Some(&head(Kind::Backup, "Pending")), NOW).transition.unwrap();
     assert_eq!(claimed.effective, Effective::observed(NOW, NOW));
 }
+
+#[test]
+fn a_deletion_past_its_deadline_says_what_it_waits_for() {
+    let remove = spec("Delete");
+    let (_, maker) = running(&remove);
+    let held = || {
+        let mut maker = maker.clone();
+        maker.body["metadata"]["finalizers"] = serde_json::json!(["example.com/keep"]);
+        maker.body["metadata"]["deletionTimestamp"] = serde_json::json!(NOW);
+        Observed { jobs: vec![maker], ..seen() }
+    };
+    let late = Head {
+        entered_at: Timestamp::from_micros(NOW.as_micros() - 1_801_000_000),
+        ..head(Kind::Backup, "Terminating")
+    };
+    let removal = {
+        let mut backup = object(&remove, "nightly", Some("acme-prod"));
+        backup.deleting_since = Some(NOW);
+        let job = decide(&backup, &seen(), Some(&late), NOW).apply.into_iter().next().unwrap();
+        Child { key: job.key, body: job.body, answer_to: None }
+    };
+    let trouble = RepositoryView { trouble: Some("the key is wrong".into()), ..seen().repository.unwrap() };
+    let cases = [
+        (held(), false, "Job acme-prod/nightly-11111111-7 (finalizers: example.com/keep)"),
+        (Observed { jobs: vec![maker.clone()], ..seen() }, true, "Trueup may not delete anything"),
+        (
+            Observed { jobs: vec![removal], ..seen() },
+            false,
+            "Job nightly-11111111-3, which removes the artifact, does not end",
+        ),
+        (seen(), false, "could not be made: look at the namespace's quota"),
+        (seen(), true, "could not be made: Trueup may not start a Job"),
+        (Observed { repository: Some(trouble), ..seen() }, false, "BackupRepository main: the key is wrong"),
+        (Observed { repository: None, ..seen() }, false, "BackupRepository main is gone"),
+    ];
+    for (seen, paused, blocker) in cases {
+        let mut backup = object(&remove, "nightly", Some("acme-prod"));
+        (backup.deleting_since, backup.paused) = (Some(NOW), paused);
+        let plan = decide(&backup, &seen, Some(&late), NOW);
+        let stalled = plan.status.conditions.iter().find(|condition| condition.type_ == "Stalled").unwrap();
+        assert_eq!((stalled.status.as_str(), plan.transition), ("True", None), "{blocker}: {stalled:?}");
+        assert!(stalled.message.contains(blocker), "{blocker}: {}", stalled.message);
+        // Before that, whatever can still come about by itself is only waited for.
+        let early = Head { entered_at: NOW, ..late.clone() };
+        let plan = decide(&backup, &seen, Some(&early), NOW);
+        let waits = !has_condition(&plan.status.conditions, "Stalled", "True");
+        assert_eq!((waits, plan.look_again.is_some()), (seen.repository.is_some(), true), "{blocker}");
+    }
+}
+
+#[test]
+fn a_failure_keeps_its_reason_whatever_is_stated_anew_later() {
+    let spec = spec("Retain");
+    let backup = object(&spec, "nightly", Some("acme-prod"));
+    let shown = |reason: &str, ended_for: Option<&str>| {
+        let head = Head { reason: reason.into(), ..head(Kind::Backup, "Failed") };
+        let seen = Observed { ended_for: ended_for.map(Into::into), failure: Some("late".into()), ..seen() };
+        let status = decide(&backup, &seen, Some(&head), NOW).status;
+        status.conditions.into_iter().find(|condition| condition.type_ == "Stalled").unwrap().reason
+    };
+    let late = reasons::BACKUP_TIMED_OUT.word;
+    assert_eq!(shown(late, Some(late)), "BackupTimedOut");
+    for anew in [reasons::REASSIGNED, reasons::AMENDED, reasons::ERA_BEGUN] {
+        assert_eq!(shown(anew.word, Some(late)), "BackupTimedOut", "after {}", anew.word);
+        assert_eq!(shown(anew.word, Some(reasons::BACKUP_FAILED.word)), "BackupFailed", "after {}", anew.word);
+    }
+}

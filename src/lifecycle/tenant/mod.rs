@@ -26,17 +26,19 @@ states! {
     /// Where a tenant stands.
     TenantState of Kind::Tenant;
     /// Its namespaces are being made.
-    Provisioning => [Active Degraded Suspended Terminating], Deadline::After(MINUTE.saturating_mul(2)), "nothing";
+    Provisioning => [Active Degraded Suspended Terminating Detached], Deadline::After(MINUTE.saturating_mul(2)), "nothing";
     /// Everything is as it should be.
-    Active => [Degraded Suspended Terminating], Deadline::Never, "the plan";
+    Active => [Degraded Suspended Terminating Detached], Deadline::Never, "the plan";
     /// Something that was there is missing.
-    Degraded => [Active Suspended Terminating], Deadline::After(MINUTE.saturating_mul(2)), "the plan";
+    Degraded => [Active Suspended Terminating Detached], Deadline::After(MINUTE.saturating_mul(2)), "the plan";
     /// Everything is there and stands still.
-    Suspended => [Active Degraded Terminating], Deadline::Never, "the plan";
+    Suspended => [Active Degraded Terminating Detached], Deadline::Never, "the plan";
     /// Its namespaces are being deleted.
-    Terminating => [Deleted], Deadline::After(MINUTE.saturating_mul(10)), "the plan";
+    Terminating => [Deleted Detached], Deadline::After(MINUTE.saturating_mul(10)), "the plan";
     /// Nothing of it is left.
     Deleted => [], Deadline::Never, "nothing";
+    /// Trueup lets it be, and what was made for it stays.
+    Detached => [], Deadline::Never, "nothing";
 }
 
 /// What was read about a tenant.
@@ -206,7 +208,7 @@ fn terminate(
 ) -> Plan<TenantStatus> {
     let show = |verdict: &Verdict| status(tenant, seen, difference, Some(head), verdict, now);
     let state = TenantState::named(&head.state);
-    if state == Some(TenantState::Deleted) {
+    if matches!(state, Some(TenantState::Deleted | TenantState::Detached)) {
         let finalizer = if tenant.has_finalizer { Finalizer::Remove } else { Finalizer::Keep };
         return Plan { finalizer, ..blank };
     }

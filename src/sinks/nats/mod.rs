@@ -377,19 +377,10 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
-    use crate::domain::SystemClock;
-
-    fn configured(settings: Value, credentials: Option<&str>) -> Result<Arc<dyn Sink>, ConfigFault> {
-        let secrets: BTreeMap<_, _> =
-            credentials.map(|text| (CREDENTIALS.to_owned(), SecretString::from(text))).into_iter().collect();
-        let config = SinkConfig { sink_type: NAME.into(), settings, secrets };
-        super::super::build(&config, Arc::new(SystemClock::default()))
-    }
+    use crate::sinks::fixtures::{assert_refused, configured};
 
     #[test]
     fn a_configuration_that_cannot_work_says_what_is_wrong_and_nothing_secret() {
@@ -399,21 +390,18 @@ mod tests {
             settings[name] = json!(value);
             settings
         };
-        let cases = [
-            (json!({"url": "nats://n.example"}), None, "missing field `stream`"),
-            (with("url", "http://n.example"), None, "the url must be nats://"),
-            (with("url", "nats://me:hush@n.example"), None, "put it into the secret"),
-            (with("stream", "a b"), None, "stream must be the name"),
-            (with("subjectPrefix", "a.>"), None, "subjectPrefix must be"),
-            (with("caBundle", "x"), None, "holds no certificate"),
-            (good.clone(), Some("-----BEGIN NATS USER JWT-----\nhush"), "not a complete .creds file"),
-            (good.clone(), Some(" "), "it is empty"),
+        let cases: [(_, &[_], _); 8] = [
+            (json!({"url": "nats://n.example"}), &[], "missing field `stream`"),
+            (with("url", "http://n.example"), &[], "the url must be nats://"),
+            (with("url", "nats://me:hush@n.example"), &[], "put it into the secret"),
+            (with("stream", "a b"), &[], "stream must be the name"),
+            (with("subjectPrefix", "a.>"), &[], "subjectPrefix must be"),
+            (with("caBundle", "x"), &[], "holds no certificate"),
+            (good.clone(), &[(CREDENTIALS, "-----BEGIN NATS USER JWT-----\nhush")], "not a complete .creds file"),
+            (good.clone(), &[(CREDENTIALS, " ")], "it is empty"),
         ];
-        for (settings, credentials, expected) in cases {
-            let fault = configured(settings, credentials).unwrap_err().to_string();
-            assert!(fault.contains(expected) && !fault.contains("hush"), "{fault}");
-        }
-        let sink = configured(good, Some("hush")).unwrap();
+        assert_refused(NAME, &cases);
+        let sink = configured(NAME, good, &[(CREDENTIALS, "hush")]).unwrap();
         assert!(!format!("{sink:?}").contains("hush"));
     }
 

@@ -14,11 +14,12 @@ use serde_json::{Value, json};
 pub fn kind(name: &str) -> ApiResource {
     let (group, version) = match name {
         "Tenant" | "AppDeployment" | "Backup" | "BackupRepository" | "BillingSink" => ("trueup.dev", "v1alpha1"),
-        "Deployment" | "ReplicaSet" => ("apps", "v1"),
+        "Deployment" | "ReplicaSet" | "StatefulSet" => ("apps", "v1"),
         "Job" => ("batch", "v1"),
         "NetworkPolicy" => ("networking.k8s.io", "v1"),
         "Role" | "RoleBinding" | "ClusterRole" | "ClusterRoleBinding" => ("rbac.authorization.k8s.io", "v1"),
         "CustomResourceDefinition" => ("apiextensions.k8s.io", "v1"),
+        "SubjectAccessReview" => ("authorization.k8s.io", "v1"),
         "Lease" => ("coordination.k8s.io", "v1"),
         _ => ("", "v1"),
     };

@@ -7,6 +7,7 @@ mod manifests;
 mod place;
 mod process;
 mod reckoning;
+pub mod rights;
 mod visit;
 
 #[path = "../../support/postgres.rs"]
@@ -17,7 +18,7 @@ pub use access::Access;
 pub use cluster::{Cluster, Mode};
 pub use kstatus::{Reading, reading};
 pub use manifests::*;
-pub use place::{ControllerOptions, Database, Place, install, trueup};
+pub use place::{ControllerOptions, Database, Place, free_port, install, trueup};
 pub use process::Process;
 pub use reckoning::{Story, audited, reckon};
 pub use visit::{Visit, condition, uid};

@@ -7,9 +7,9 @@ use std::{
     sync::Mutex,
 };
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{Access, Cluster, Mode, PATIENCE, Process, eventually, postgres::Postgres, secret, sink};
+use super::{Access, Cluster, Mode, PATIENCE, Process, eventually, postgres::Postgres, rights, secret, sink};
 
 /// Trueup's own namespace.
 pub const SYSTEM: &str = "trueup-system";
@@ -158,38 +158,12 @@ pub async fn install(access: &Access) {
         .await;
     }
     access.apply(&super::namespace(SYSTEM)).await;
-    grant(access).await;
+    rights::grant(access, rights::CONTROLLER, &rights::rules_of_the_chart()).await;
     access.apply(&secret(SYSTEM, "billing", "keys", KEY)).await;
 }
 
-/// The controller's rights, from the files that the chart reads.
-async fn grant(access: &Access) {
-    let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/trueup/files");
-    let rules = |file: &str| -> Value {
-        let text = std::fs::read_to_string(files.join(file)).unwrap_or_else(|error| panic!("reading {file}: {error}"));
-        serde_yaml::from_str(&text).unwrap_or_else(|error| panic!("reading {file}: {error}"))
-    };
-    let group = "rbac.authorization.k8s.io";
-    let subjects = json!([{ "kind": "User", "name": "trueup-controller", "apiGroup": group }]);
-    for (scope, file) in [("Cluster", "cluster-rules.yaml"), ("", "namespace-rules.yaml")] {
-        let mut metadata = json!({ "name": "trueup-controller" });
-        if scope.is_empty() {
-            metadata["namespace"] = json!(SYSTEM);
-        }
-        let version = format!("{group}/v1");
-        let role = format!("{scope}Role");
-        access.apply(&json!({ "apiVersion": version, "kind": role, "metadata": metadata, "rules": rules(file) })).await;
-        access
-            .apply(&json!({
-                "apiVersion": version, "kind": format!("{scope}RoleBinding"), "metadata": metadata,
-                "roleRef": { "apiGroup": group, "kind": role, "name": "trueup-controller" },
-                "subjects": subjects,
-            }))
-            .await;
-    }
-}
-
-fn free_port() -> u16 {
+/// A port of loopback that nobody listens on.
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("its number").port()
 }

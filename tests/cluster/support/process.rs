@@ -53,6 +53,11 @@ impl Process {
         }
     }
 
+    /// Its number, while it lives.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
     /// Sends it a signal, by its name.
     pub fn signal(&self, signal: &str) {
         let mut child = self.child.lock().unwrap();

@@ -1,0 +1,42 @@
+//! The next batch, decided while the one before it is being written.
+//!
+//! It stands on a promise: that the shard will be as the one before leaves it. A store writes it only if exactly that came
+//! true, and decides anew otherwise.
+
+use super::{
+    batch::{Batch, Decision},
+    types::Draft,
+};
+
+/// Names one state of what a process knows of a shard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Ticket(u64);
+
+impl Ticket {
+    pub(super) const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+/// A batch that is being decided ahead.
+#[derive(Debug)]
+pub struct Ahead {
+    behind: Ticket,
+    decision: Decision,
+}
+
+impl Ahead {
+    pub(super) const fn new(behind: Ticket, decision: Decision) -> Self {
+        Self { behind, decision }
+    }
+
+    /// Decides what `draft` becomes. It must be the next of those that this was begun for.
+    pub fn take(&mut self, draft: &Draft) {
+        self.decision.take(draft);
+    }
+
+    /// What to write if the shard is as it was promised under `ticket`.
+    pub(super) fn behind(self, ticket: Ticket) -> Option<Batch> {
+        (self.behind == ticket).then(|| self.decision.finish())
+    }
+}
