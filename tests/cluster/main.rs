@@ -16,6 +16,7 @@ mod crash;
 mod doctor;
 mod documents;
 mod failover;
+mod fidelity;
 mod figures;
 mod footprint;
 mod hold;
@@ -25,6 +26,8 @@ mod leaving;
 mod moving;
 mod recover;
 mod rights;
+#[path = "../simulation/script.rs"]
+mod script;
 mod settled;
 mod slow_deletion;
 mod support;

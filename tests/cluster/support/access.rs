@@ -44,6 +44,11 @@ impl Access {
         Self { client: Client::try_from(config).expect("a client") }
     }
 
+    /// For what is asked in the API server's own words.
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
     /// The objects of a kind; in all namespaces if none is given.
     pub fn api(&self, kind_name: &str, namespace: Option<&str>) -> Api<DynamicObject> {
         match namespace {

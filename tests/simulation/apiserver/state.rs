@@ -1,0 +1,140 @@
+//! What the server keeps: the objects, and what became of them.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{answer::Refusal, request::Target};
+
+/// An object's place.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Key {
+    pub group: String,
+    pub plural: String,
+    pub namespace: Option<String>,
+    pub name: String,
+}
+
+impl Key {
+    pub fn of(target: &Target) -> Self {
+        let Target { group, plural, namespace, name, .. } = target.clone();
+        Self { group, plural, namespace, name }
+    }
+
+    /// Whether a list or watch of `target` shows it.
+    pub fn is_in(&self, target: &Target) -> bool {
+        (&self.group, &self.plural) == (&target.group, &target.plural)
+            && target.namespace.as_ref().is_none_or(|namespace| self.namespace.as_ref() == Some(namespace))
+    }
+}
+
+/// An object, and what each manager last applied to it.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    pub object: Value,
+    pub applied: BTreeMap<String, Value>,
+}
+
+/// What happened to an object.
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub version: u64,
+    pub key: Key,
+    pub before: Option<Value>,
+    /// `None` if it was removed.
+    pub after: Option<Value>,
+}
+
+#[derive(Debug, Default)]
+pub struct State {
+    pub objects: BTreeMap<Key, Kept>,
+    pub changes: Vec<Change>,
+    version: u64,
+    made: u64,
+    compacted: u64,
+    /// What was compacted away, for people.
+    history: Vec<String>,
+}
+
+impl State {
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Nothing that happened up to here can be told any more.
+    pub fn compacted(&self) -> u64 {
+        self.compacted
+    }
+
+    pub fn compact(&mut self) {
+        self.compacted = self.version;
+        self.changes.clear();
+    }
+
+    pub fn history(&self) -> Vec<String> {
+        self.history.clone()
+    }
+
+    /// A UID that no object had before.
+    pub fn new_uid(&mut self) -> String {
+        self.made += 1;
+        format!("00000000-0000-4000-8000-{:012x}", self.made)
+    }
+
+    pub fn get(&self, target: &Target) -> Result<Value, Refusal> {
+        self.kept(target).map(|kept| kept.object.clone())
+    }
+
+    pub fn kept(&self, target: &Target) -> Result<&Kept, Refusal> {
+        self.objects.get(&Key::of(target)).ok_or_else(|| Refusal::not_found(&target.what(), &target.name))
+    }
+
+    pub fn list(&self, target: &Target, selector: Option<&String>) -> Value {
+        let shown = self.objects.iter().filter(|(key, kept)| key.is_in(target) && selects(selector, &kept.object));
+        let items: Vec<&Value> = shown.map(|(_, kept)| &kept.object).collect();
+        json!({
+            "kind": "List", "apiVersion": "v1",
+            "metadata": { "resourceVersion": self.version.to_string() }, "items": items,
+        })
+    }
+
+    /// Puts an object where it is from now on; one that is as it was is not written.
+    pub fn put(&mut self, key: Key, mut kept: Kept) -> Value {
+        let before = self.objects.get(&key).map(|kept| kept.object.clone());
+        if before.as_ref() == Some(&kept.object) {
+            self.objects.insert(key, kept.clone());
+            return kept.object;
+        }
+        self.version += 1;
+        kept.object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        let after = kept.object.clone();
+        self.objects.insert(key.clone(), kept);
+        self.note(if before.is_some() { "changed" } else { "made" }, &key);
+        self.changes.push(Change { version: self.version, key, before, after: Some(after.clone()) });
+        after
+    }
+
+    /// Takes an object away.
+    pub fn remove(&mut self, key: &Key) -> Option<Value> {
+        let mut last = self.objects.remove(key)?.object;
+        self.version += 1;
+        last["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        self.note("removed", key);
+        self.changes.push(Change { version: self.version, key: key.clone(), before: Some(last.clone()), after: None });
+        Some(last)
+    }
+
+    fn note(&mut self, what: &str, key: &Key) {
+        let place = key.namespace.as_ref().map_or(String::new(), |namespace| format!("{namespace}/"));
+        self.history.push(format!("{what} {} {place}{}", key.plural, key.name));
+    }
+}
+
+/// Whether `object` carries the labels that a selector of the form `a=b,c` asks for.
+pub fn selects(selector: Option<&String>, object: &Value) -> bool {
+    let asked = selector.map_or("", String::as_str).split(',').filter(|part| !part.is_empty());
+    asked.into_iter().all(|part| match part.split_once('=') {
+        Some((name, value)) => object["metadata"]["labels"][name] == value,
+        None => object["metadata"]["labels"].get(part).is_some(),
+    })
+}
