@@ -15,7 +15,9 @@ fn every_page_of_the_book_is_in_its_contents_once() {
         .filter_map(|page| page.path.strip_prefix("docs/").map(str::to_owned))
         .filter(|path| path != "SUMMARY.md")
         .collect();
-    assert_eq!(there, once, "docs/SUMMARY.md lists the pages of docs/");
+    let (missing, gone): (Vec<_>, Vec<_>) = (there.difference(&once).collect(), once.difference(&there).collect());
+    assert!(missing.is_empty(), "docs/SUMMARY.md lacks {missing:?}");
+    assert!(gone.is_empty(), "docs/SUMMARY.md lists {gone:?}, which are not there");
 }
 
 #[test]
