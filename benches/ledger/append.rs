@@ -2,12 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use trueup::ledger::{Appender, AppenderLimits, Outcome};
+use trueup::ledger::{Appender, Outcome};
 
 use crate::{
     bare::Bare,
     fleet::{Stream, grow, streams},
-    place::{Lab, Ledger, SHARD},
+    place::{Lab, Ledger},
     plan::Plan,
     report::Report,
     timing::{Spans, Stopwatch, timed},
@@ -61,14 +61,7 @@ pub async fn run(plan: &Plan, lab: &Lab, report: &mut Report) {
 
 /// `rows` transitions by so many `writers`, each with streams of its own and one append at a time.
 async fn write(ledger: &Ledger, fleet: &mut Vec<Stream>, writers: usize, rows: usize) -> (Duration, Spans) {
-    let (appender, task) = Appender::start(
-        Arc::clone(&ledger.store),
-        SHARD,
-        ledger.epoch,
-        Arc::clone(&ledger.clock),
-        AppenderLimits::default(),
-        Arc::default(),
-    );
+    let (appender, task) = ledger.appender();
     let share = fleet.len() / writers;
     let mut rest = std::mem::take(fleet);
     let watch = Stopwatch::default();

@@ -1,15 +1,12 @@
 //! From the ledger's record of a transition to the receiver's disk, with ten thousand resources standing.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use trueup::{
-    ledger::{Appender, AppenderLimits, Outcome},
-    outbox::Limits,
-};
+use trueup::{ledger::Outcome, outbox::Limits};
 
 use crate::{
     fleet::{grow, streams},
-    place::{Lab, SHARD},
+    place::Lab,
     plan::Plan,
     receiver::Receiver,
     relay::Relaying,
@@ -28,14 +25,7 @@ pub async fn run(plan: &Plan, lab: &Lab, report: &mut Report) {
         let mut fleet = streams(plan.scale(RESOURCES));
         grow(&ledger, &mut fleet, 1).await;
         let receiver = Receiver::start(lab).await;
-        let (appender, task) = Appender::start(
-            Arc::clone(&ledger.store),
-            SHARD,
-            ledger.epoch,
-            Arc::clone(&ledger.clock),
-            AppenderLimits::default(),
-            Arc::default(),
-        );
+        let (appender, task) = ledger.appender();
         let relaying = Relaying::start(&ledger, receiver.sink(&ledger.clock), Limits::default(), appender.commits());
         wait_for(&relaying, fleet.len()).await;
         let count = plan.scale(EVENTS).min(fleet.len());

@@ -1,13 +1,11 @@
 //! One append at a time, in turn with one transaction of bare SQL.
 
-use trueup::ledger::{Appender, AppenderLimits, Outcome};
-
-use std::sync::Arc;
+use trueup::ledger::Outcome;
 
 use crate::{
     bare::Bare,
     fleet::{grow, streams},
-    place::{Lab, SHARD},
+    place::Lab,
     plan::Plan,
     report::Report,
     timing::{Spans, timed},
@@ -25,14 +23,7 @@ pub async fn run(plan: &Plan, lab: &Lab, report: &mut Report) {
         for ledger in [&ours, &theirs] {
             ledger.acknowledge_everything().await;
         }
-        let (appender, task) = Appender::start(
-            Arc::clone(&ours.store),
-            SHARD,
-            ours.epoch,
-            Arc::clone(&ours.clock),
-            AppenderLimits::default(),
-            Arc::default(),
-        );
+        let (appender, task) = ours.appender();
         let (mut mine, mut limit) = (Spans::default(), Spans::default());
         for (n, stream) in fleet.iter_mut().take(plan.scale(PAIRS) + 20).enumerate() {
             let draft = stream.next(ours.clock.now());

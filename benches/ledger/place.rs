@@ -9,9 +9,10 @@ use std::{
 };
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection, raw_sql};
+use tokio::task::JoinHandle;
 use trueup::{
     domain::{Clock, DestinationId, Epoch, Era, InstallationId, Shard, SystemClock, Uid},
-    ledger::{self, Installation, Store},
+    ledger::{self, Appender, AppenderLimits, Installation, Store},
 };
 
 use crate::{fleet::TABLES, plan::Plan, postgres::Postgres};
@@ -103,6 +104,12 @@ impl Ledger {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         store.open_destination(&billing(), clock.now()).await.unwrap();
         Self { place, store, clock, epoch }
+    }
+
+    /// Starts appending, as the controller does.
+    pub fn appender(&self) -> (Appender, JoinHandle<()>) {
+        let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
+        Appender::start(store, SHARD, self.epoch, clock, AppenderLimits::default(), Arc::default())
     }
 
     /// Runs statements that no ledger runs itself.
