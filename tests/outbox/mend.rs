@@ -1,7 +1,8 @@
 //! A person's ways out of a parked lane, from the command that is typed to what the receiver has in the end.
 
-use std::{path::Path, process::Command};
+use std::path::Path;
 
+use tokio::process::Command;
 use trueup::{
     domain::{Message, Sequence},
     ledger::LaneState,
@@ -14,7 +15,9 @@ use crate::{
 };
 
 /// Types `trueup outbox` and `words` about one of the test's resources.
-fn typed(ledger: &Path, words: &str, name: &str) {
+///
+/// The relay goes on meanwhile: it may be in the middle of a transaction, which keeps every other process out of the file.
+async fn typed(ledger: &Path, words: &str, name: &str) {
     let output = Command::new(env!("CARGO_BIN_EXE_trueup"))
         .arg("outbox")
         .args(words.split(' '))
@@ -23,6 +26,7 @@ fn typed(ledger: &Path, words: &str, name: &str) {
         .env_clear()
         .env("DATABASE_URL", format!("sqlite:{}", ledger.display()))
         .output()
+        .await
         .unwrap();
     assert!(output.status.success(), "{output:?}");
 }
@@ -51,8 +55,8 @@ async fn what_is_refused_for_ever_is_voided_or_amended_and_the_receiver_misses_n
         parked(&ledger, name).await;
     }
 
-    typed(&path, "void --sequence 3", "voided");
-    typed(&path, "amend", "amended");
+    typed(&path, "void --sequence 3", "voided").await;
+    typed(&path, "amend", "amended").await;
     ledger.wake();
     ledger.drained_but(&[]).await;
     let due = ledger.store.amendments_due(10).await.unwrap();
@@ -108,7 +112,9 @@ async fn what_was_parked_while_the_receiver_was_wrong_is_retried_all_at_once() {
         .env_clear()
         .env("DATABASE_URL", format!("sqlite:{}", path.display()))
         .output()
+        .await
         .unwrap();
+    assert!(output.status.success(), "{output:?}");
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "Retried 7 resources for billing, as ann@desk.\n");
     ledger.wake();
     ledger.drained_but(&[]).await;
