@@ -7,9 +7,12 @@
 
 use std::collections::HashMap;
 
-use sqlx::{FromRow, PgConnection, PgPool, query};
+use sqlx::{FromRow, PgConnection, query};
 
-use super::write::{Place, write};
+use super::{
+    seat::Seat,
+    write::{Place, write},
+};
 use crate::{
     domain::{Epoch, Position, Shard, Tables, Timestamp, Uid},
     ledger::{
@@ -28,7 +31,7 @@ pub(super) const DOING: &str = "appending to the ledger";
 
 /// Who appends, and where to.
 pub(super) struct Writer<'a> {
-    pub(super) pool: &'a PgPool,
+    pub(super) seat: &'a Seat,
     pub(super) known: &'a Known,
     pub(super) tables: Tables,
     pub(super) shard: Shard,
@@ -43,7 +46,7 @@ impl Writer<'_> {
         drafts: &[Draft],
         mut ahead: Option<Ahead>,
     ) -> Result<(Vec<Outcome>, Position), AppendError> {
-        let mut connection = self.pool.acquire().await.map_err(not_committed(DOING))?;
+        let mut connection = self.seat.take().await.map_err(not_committed(DOING))?;
         let mut guess = self.known.take(self.shard);
         loop {
             let (mut before, fresh, decided) = match guess.take() {
@@ -69,6 +72,7 @@ impl Writer<'_> {
             // of this one, whose answer was lost, or because a destination was opened or closed, or an era has begun.
             if batch.rows.is_empty() || write(&mut connection, place, &batch).await? {
                 self.known.keep(self.shard, ticket);
+                self.seat.keep(connection);
                 return Ok((batch.outcomes, batch.shard.head));
             }
         }
@@ -77,19 +81,20 @@ impl Writer<'_> {
 
 /// The same for rows that come back. It is rare, so nothing is decided by memory.
 pub(super) async fn reinstate(
-    pool: &PgPool,
+    seat: &Seat,
     tables: Tables,
     shard: Shard,
     epoch: Epoch,
     returned: &[Returned],
 ) -> Result<(Vec<Outcome>, Position), AppendError> {
-    let mut connection = pool.acquire().await.map_err(not_committed(DOING))?;
+    let mut connection = seat.take().await.map_err(not_committed(DOING))?;
     let uids = reinstate::uids(returned);
     loop {
         let read = read(&mut connection, shard, &uids).await?;
         let before = Place { head: read.head(), revision: read.revision() };
         let batch = reinstate::decide(tables, read.into_standing(), epoch, returned)?;
         if batch.rows.is_empty() || write(&mut connection, before, &batch).await? {
+            seat.keep(connection);
             return Ok((batch.outcomes, batch.shard.head));
         }
     }

@@ -20,6 +20,7 @@ mod read;
 #[path = "../read_past.rs"]
 mod read_past;
 mod retention;
+mod seat;
 mod transaction;
 #[allow(clippy::duplicate_mod, reason = "once for each database, see its first lines")]
 #[path = "../whose.rs"]
@@ -37,7 +38,7 @@ use sqlx::{
 };
 
 pub(super) use self::partitions::make_for_restored;
-use self::{append::Writer, partitions::Room, transaction::begin};
+use self::{append::Writer, partitions::Room, seat::Seat, transaction::begin};
 use super::{
     ahead::Ahead,
     fault::{failed, not_committed},
@@ -116,7 +117,7 @@ async fn clock(connection: &mut Connection, _: Timestamp) -> Result<Timestamp, s
 #[derive(Debug)]
 pub struct PostgresStore {
     tables: Tables,
-    appending: PgPool,
+    appending: Seat,
     // A process that is stopped in mid-transaction must not hold its lanes: sessions end themselves.
     //
     // Losing the newest claims and acks in a server's crash means sending again, which receivers must bear anyway. So
@@ -148,7 +149,7 @@ impl PostgresStore {
         };
         Ok(Self {
             tables,
-            appending: pool(
+            appending: Seat::new(pool(
                 "append",
                 4,
                 2,
@@ -157,7 +158,7 @@ impl PostgresStore {
                      SET synchronous_commit = on; ",
                     by_index!()
                 ),
-            ),
+            )),
             delivering: pool(
                 "deliver",
                 4,
@@ -189,7 +190,7 @@ impl PostgresStore {
     ) -> Result<Vec<Outcome>, AppendError> {
         let make_room = self.room.make(&self.general, drafts.len()).await;
         make_room.map_err(not_committed("making room in the ledger"))?;
-        let writer = Writer { pool: &self.appending, known: &self.known, tables: self.tables, shard, epoch };
+        let writer = Writer { seat: &self.appending, known: &self.known, tables: self.tables, shard, epoch };
         let (outcomes, head) = writer.append(now, drafts, ahead).await?;
         self.room.saw(head);
         Ok(outcomes)

@@ -4,7 +4,12 @@ use std::{collections::HashMap, sync::LazyLock};
 
 use sqlx::{SqliteConnection, SqlitePool, query, query_as};
 
-use super::{BEGIN, lead::json, multi::Multi};
+use super::{
+    BEGIN,
+    lead::json,
+    multi::Multi,
+    write_one::{alone, write_one},
+};
 use crate::{
     domain::{Epoch, Shard, State, Tables, Timestamp, Uid},
     ledger::{
@@ -150,6 +155,9 @@ async fn heads(connection: &mut SqliteConnection, uids: &[Uid]) -> Result<HashMa
 }
 
 async fn write(connection: &mut SqliteConnection, batch: &Batch, now: Timestamp) -> Result<(), sqlx::Error> {
+    if let Some((row, head)) = alone(batch) {
+        return write_one(connection, &batch.shard, row, head, now).await;
+    }
     insert_rows(connection, &batch.rows).await?;
     insert_evidence(connection, &batch.rows).await?;
     move_heads(connection, &batch.heads).await?;

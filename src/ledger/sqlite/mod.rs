@@ -22,6 +22,7 @@ mod retention;
 #[allow(clippy::duplicate_mod, reason = "once for each database, see its first lines")]
 #[path = "../whose.rs"]
 mod whose;
+mod write_one;
 
 use std::{path::Path, sync::LazyLock, time::Duration};
 

@@ -1,0 +1,82 @@
+//! What an append of one row writes to a stream that is open already: what most appends are while nothing much happens.
+//!
+//! The same as a batch of one, in one go: each way to SQLite's thread and back costs more than such a statement.
+
+use sqlx::{SqliteConnection, query};
+
+use crate::{
+    domain::{State, Timestamp},
+    ledger::{
+        batch::Batch,
+        types::{Head, Row, ShardRow},
+    },
+};
+
+/// The parameters have the same numbers in all four.
+const WRITE: &str = "INSERT INTO transition (shard, position, uid, sequence, event_id, epoch, from_state, to_state, reason, \
+       generation, tenant, effective_at, not_before, not_after, time_source, recorded_at, body, prev_hash, hash) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19); \
+     UPDATE resource SET namespace = $20, name = $21, tenant = $11, account = $22, plan = $23, state = $8, sequence = $4, \
+       hash = $19, epoch = $6, era = $24, generation = $10, replicas = $25, cpu_millicores = $26, memory_bytes = $27, \
+       storage_bytes = $28, reason = $9, message = $29, effective_at = $12, recorded_at = $16, entered_at = $30, \
+       closed_at = $31, entered = $32 WHERE uid = $3; \
+     UPDATE lane SET phase = 1, due_at = $34 \
+       WHERE destination IN (SELECT id FROM destination) AND uid = $3 AND phase = 0; \
+     UPDATE shard SET head = $2, recorded_at = $33 WHERE id = $1 AND epoch = $6";
+
+/// The one row that `batch` is, and the head that it makes, if nothing is written besides.
+pub(super) fn alone(batch: &Batch) -> Option<(&Row, &Head)> {
+    match (&batch.rows[..], &batch.heads[..]) {
+        ([row], [head]) if row.from.is_some() && row.evidence.is_none() => Some((row, head)),
+        _ => None,
+    }
+}
+
+/// Writes `row`, which makes `head` of its stream and `shard` of its shard.
+pub(super) async fn write_one(
+    connection: &mut SqliteConnection,
+    shard: &ShardRow,
+    row: &Row,
+    head: &Head,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    let subject = &head.subject;
+    query(WRITE)
+        .bind(row.shard.get())
+        .bind(row.position.get())
+        .bind(row.uid.as_str())
+        .bind(row.sequence.get())
+        .bind(row.event_id.as_str())
+        .bind(row.epoch.get())
+        .bind(row.from.as_ref().map(State::as_str))
+        .bind(row.to.as_str())
+        .bind(row.reason.as_str())
+        .bind(row.generation)
+        .bind(row.tenant.as_str())
+        .bind(row.effective.at.as_micros())
+        .bind(row.effective.not_before.as_micros())
+        .bind(row.effective.not_after.as_micros())
+        .bind(row.effective.source.as_str())
+        .bind(row.recorded_at.as_micros())
+        .bind(row.body.as_slice())
+        .bind(row.prev_hash.as_bytes().as_slice())
+        .bind(row.hash.as_bytes().as_slice())
+        .bind(subject.namespace.as_deref())
+        .bind(subject.name.as_str())
+        .bind(subject.account.as_str())
+        .bind(subject.plan.as_str())
+        .bind(head.era.get())
+        .bind(i64::from(head.billable.replicas))
+        .bind(head.billable.cpu_millicores.cast_signed())
+        .bind(head.billable.memory_bytes.cast_signed())
+        .bind(head.billable.storage_bytes.cast_signed())
+        .bind(head.message.as_str())
+        .bind(head.entered_at.as_micros())
+        .bind(head.closed_at.map(Timestamp::as_micros))
+        .bind(head.entered.get())
+        .bind(shard.recorded_at.map(Timestamp::as_micros))
+        .bind(now.as_micros())
+        .execute(connection)
+        .await
+        .map(drop)
+}
