@@ -14,7 +14,8 @@ use crate::{
     },
 };
 
-/// See the statement for many.
+/// See the statement for many. The destinations are a list, and no join: as one, lanes were looked for by their UID alone, which
+/// reads the whole index, wherever the planner took that for the shorter way.
 const WRITE: &str = concat!(
     "WITH mine AS (UPDATE shard SET head = $4, recorded_at = $5 \
        WHERE id = $1 AND epoch = $2 AND head = $3 AND revision = $6 RETURNING id), \
@@ -26,8 +27,8 @@ const WRITE: &str = concat!(
        due_at = CASE lane.phase WHEN 0 THEN ",
     server_now!(),
     " ELSE lane.due_at END, from_position = CASE lane.phase WHEN 0 THEN $4 ELSE lane.from_position END \
-       FROM (SELECT d.id FROM mine CROSS JOIN destination d ORDER BY d.id) AS hears \
-       WHERE lane.destination = hears.id AND lane.uid = $28) \
+       WHERE lane.destination = ANY (ARRAY (SELECT d.id FROM mine CROSS JOIN destination d ORDER BY d.id)) \
+         AND lane.uid = $28) \
      INSERT INTO transition (shard, epoch, position, uid, sequence, event_id, from_state, to_state, reason, \
        generation, tenant, effective_at, not_before, not_after, time_source, body, prev_hash, hash, recorded_at) \
      SELECT $1, $2, $4, $28, $13, $29, $30, $12, $21, $16, $9, $23, $31, $32, $33, $34, $35, $14, $24 FROM mine"
