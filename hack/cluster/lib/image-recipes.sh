@@ -26,8 +26,8 @@ recipe_needs() {
 
 # What every pod's first container does: nothing, until it is told to end.
 recipe_pause() {
-  mkdir -p "$work/root"
-  if command -v gcc >/dev/null && gcc -static -Os -s -o "$work/root/pause" "$config/images/pause.c" 2>"$work/gcc.log"; then
+  mkdir -p "$work/rootfs"
+  if command -v gcc >/dev/null && gcc -static -Os -s -o "$work/rootfs/pause" "$config/images/pause.c" 2>"$work/gcc.log"; then
     pack_rootfs "$pause_image" "{\"Entrypoint\":[\"/pause\"],\"User\":\"$nobody\"}" "$1"
   else
     busybox_root
@@ -42,10 +42,10 @@ recipe_web-2() { web_server 2 "$1"; }
 # process of a container is not ended by a signal that it doesn't handle, and each stop would take the whole grace period.
 web_server() {
   busybox_root
-  mkdir -p "$work/root/www/cgi-bin"
-  echo "trueup.dev/demo/web version $1" >"$work/root/www/index.html"
-  printf '#!/bin/sh\nprintf "Content-Type: text/plain\\r\\n\\r\\n"\nhostname\n' >"$work/root/www/cgi-bin/hostname"
-  chmod +x "$work/root/www/cgi-bin/hostname"
+  mkdir -p "$work/rootfs/www/cgi-bin"
+  echo "trueup.dev/demo/web version $1" >"$work/rootfs/www/index.html"
+  printf '#!/bin/sh\nprintf "Content-Type: text/plain\\r\\n\\r\\n"\nhostname\n' >"$work/rootfs/www/cgi-bin/hostname"
+  chmod +x "$work/rootfs/www/cgi-bin/hostname"
   pack_rootfs "trueup.dev/demo/web:$1" '{"Entrypoint":["/bin/sh","-c"],"Cmd":["trap \"exit 0\" TERM INT; echo \"web version '"$1"' listens on 8080\"; httpd -f -v -p 8080 -h /www & wait"],"Env":["PATH=/bin"],"User":"'"$nobody"'","ExposedPorts":{"8080/tcp":{}}}' "$2"
 }
 
@@ -55,7 +55,7 @@ recipe_crash() {
 }
 
 recipe_postgres() {
-  local -r root=$work/root
+  local -r root=$work/rootfs
   install_postgres "$root"
   install -m 755 "$config/images/postgres-entrypoint" "$root/usr/local/bin/docker-entrypoint.sh"
   installed_versions "$root" postgresql-15 >&2
@@ -85,27 +85,27 @@ recipe_mover() {
     mv "$tools.new" "$tools"
   fi
   # The program is a layer of its own: it changes all the time, what lies under it doesn't.
-  mkdir -p "$work/root/usr/local/bin"
-  install -m 755 "$binary" "$work/root/usr/local/bin/trueup"
-  pack_layer "$work/root" "$work/layer.tar"
+  mkdir -p "$work/rootfs/usr/local/bin"
+  install -m 755 "$binary" "$work/rootfs/usr/local/bin/trueup"
+  pack_layer "$work/rootfs" "$work/layer.tar"
   pack_image trueup.dev/mover:dev '{"Entrypoint":["/usr/local/bin/trueup"],"Env":["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]}' "$1" "$tools" "$work/layer.tar"
 }
 
 # busybox_root: a root file system of nothing but busybox.
 busybox_root() {
   local name
-  mkdir -p "$work/root/bin" "$work/root/tmp" "$work/root/etc"
-  chmod 1777 "$work/root/tmp"
-  cp "$(command -v busybox)" "$work/root/bin/busybox"
+  mkdir -p "$work/rootfs/bin" "$work/rootfs/tmp" "$work/rootfs/etc"
+  chmod 1777 "$work/rootfs/tmp"
+  cp "$(command -v busybox)" "$work/rootfs/bin/busybox"
   for name in $(busybox --list); do
-    [[ $name == busybox ]] || ln -s busybox "$work/root/bin/$name"
+    [[ $name == busybox ]] || ln -s busybox "$work/rootfs/bin/$name"
   done
-  echo 'root:x:0:0:root:/:/bin/sh' >"$work/root/etc/passwd"
-  echo 'nobody:x:65534:65534:nobody:/:/bin/sh' >>"$work/root/etc/passwd"
+  echo 'root:x:0:0:root:/:/bin/sh' >"$work/rootfs/etc/passwd"
+  echo 'nobody:x:65534:65534:nobody:/:/bin/sh' >>"$work/rootfs/etc/passwd"
 }
 
-# pack_rootfs REFERENCE SETTINGS ARCHIVE: an image whose only layer is $work/root.
+# pack_rootfs REFERENCE SETTINGS ARCHIVE: an image whose only layer is $work/rootfs.
 pack_rootfs() {
-  pack_layer "$work/root" "$work/layer.tar"
+  pack_layer "$work/rootfs" "$work/layer.tar"
   pack_image "$1" "$2" "$3" "$work/layer.tar"
 }
