@@ -7,7 +7,7 @@ use sqlx::{SqliteConnection, SqlitePool, query, query_as};
 use super::{
     BEGIN,
     lead::json,
-    multi::Multi,
+    multi::{Binding, Multi},
     write_one::{alone, write_one},
 };
 use crate::{
@@ -174,30 +174,31 @@ async fn insert_rows(connection: &mut SqliteConnection, rows: &[Row]) -> Result<
             "",
         )
     });
-    INSERT
-        .run(connection, rows, |query, row| {
-            query
-                .bind(row.shard.get())
-                .bind(row.position.get())
-                .bind(row.uid.as_str())
-                .bind(row.sequence.get())
-                .bind(row.event_id.as_str())
-                .bind(row.epoch.get())
-                .bind(row.from.as_ref().map(State::as_str))
-                .bind(row.to.as_str())
-                .bind(row.reason.as_str())
-                .bind(row.generation)
-                .bind(row.tenant.as_str())
-                .bind(row.effective.at.as_micros())
-                .bind(row.effective.not_before.as_micros())
-                .bind(row.effective.not_after.as_micros())
-                .bind(row.effective.source.as_str())
-                .bind(row.recorded_at.as_micros())
-                .bind(row.body.as_slice())
-                .bind(row.prev_hash.as_bytes().as_slice())
-                .bind(row.hash.as_bytes().as_slice())
-        })
-        .await
+    INSERT.run(connection, rows, bind_row).await
+}
+
+/// Binds what a row holds, in the order of the columns of every statement that inserts one.
+pub(super) fn bind_row(query: Binding, row: &Row) -> Binding {
+    query
+        .bind(row.shard.get())
+        .bind(row.position.get())
+        .bind(row.uid.as_str())
+        .bind(row.sequence.get())
+        .bind(row.event_id.as_str())
+        .bind(row.epoch.get())
+        .bind(row.from.as_ref().map(State::as_str))
+        .bind(row.to.as_str())
+        .bind(row.reason.as_str())
+        .bind(row.generation)
+        .bind(row.tenant.as_str())
+        .bind(row.effective.at.as_micros())
+        .bind(row.effective.not_before.as_micros())
+        .bind(row.effective.not_after.as_micros())
+        .bind(row.effective.source.as_str())
+        .bind(row.recorded_at.as_micros())
+        .bind(row.body.as_slice())
+        .bind(row.prev_hash.as_bytes().as_slice())
+        .bind(row.hash.as_bytes().as_slice())
 }
 
 async fn insert_evidence(connection: &mut SqliteConnection, rows: &[Row]) -> Result<(), sqlx::Error> {

@@ -4,8 +4,9 @@
 
 use sqlx::{SqliteConnection, query};
 
+use super::append::bind_row;
 use crate::{
-    domain::{State, Timestamp},
+    domain::Timestamp,
     ledger::{
         batch::Batch,
         types::{Head, Row, ShardRow},
@@ -41,26 +42,7 @@ pub(super) async fn write_one(
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
     let subject = &head.subject;
-    query(WRITE)
-        .bind(row.shard.get())
-        .bind(row.position.get())
-        .bind(row.uid.as_str())
-        .bind(row.sequence.get())
-        .bind(row.event_id.as_str())
-        .bind(row.epoch.get())
-        .bind(row.from.as_ref().map(State::as_str))
-        .bind(row.to.as_str())
-        .bind(row.reason.as_str())
-        .bind(row.generation)
-        .bind(row.tenant.as_str())
-        .bind(row.effective.at.as_micros())
-        .bind(row.effective.not_before.as_micros())
-        .bind(row.effective.not_after.as_micros())
-        .bind(row.effective.source.as_str())
-        .bind(row.recorded_at.as_micros())
-        .bind(row.body.as_slice())
-        .bind(row.prev_hash.as_bytes().as_slice())
-        .bind(row.hash.as_bytes().as_slice())
+    bind_row(query(WRITE), row)
         .bind(subject.namespace.as_deref())
         .bind(subject.name.as_str())
         .bind(subject.account.as_str())
