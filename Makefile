@@ -27,9 +27,9 @@ bench-ledger:
 build:
 	@cargo build
 
-## make lint            formatting, clippy and shellcheck
+## make lint            formatting, clippy and shellcheck; licences, sources and advisories of all that comes in
 lint:
-	@hack/test format scripts clippy
+	@hack/test format scripts clippy deny
 
 ## make crds            write crds/, and their copies in the chart, anew from the types
 crds:
@@ -53,6 +53,11 @@ reference:
 	@cargo run --quiet --bin trueup -- reference > docs/reference/cli.md
 	@cargo run --quiet --bin trueup -- metrics > docs/reference/metrics.md
 	@cargo run --quiet --bin trueup -- crds --reference docs/reference/kinds
+	@hack/deny/licences > docs/reference/licences.md
+
+## make book            docs/ as a site, in target/book
+book:
+	@hack/book/build
 
 ## make vectors         write tests/vectors/ anew from what makes them
 vectors:
@@ -66,4 +71,4 @@ clean-clusters:
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
-.PHONY: demo test e2e mutations bench-ledger build image lint crds chart schemas reference vectors clean-clusters help
+.PHONY: demo test e2e mutations bench-ledger build image lint crds chart schemas reference book vectors clean-clusters help

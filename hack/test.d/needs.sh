@@ -6,7 +6,7 @@ get_what_is_missing() {
   get_postgres
   require "the tests" restic=restic jq=jq curl=curl openssl=openssl shellcheck=shellcheck setpriv=util-linux flock=util-linux pgrep=procps \
     python3=python3 node=nodejs npm=npm
-  mapfile -t scripts < <(grep --files-with-matches --recursive '^#!.*bash' hack .ci)
+  mapfile -t scripts < <(grep --files-with-matches --recursive '^#!.*bash' hack packaging .ci)
 }
 
 # get_postgres: the programs of a server, as the ledger's tests start one of their own. No server of the system's is set up.

@@ -34,3 +34,5 @@ mod support;
 mod sweep;
 mod tenants;
 mod time;
+mod traced;
+mod typed;

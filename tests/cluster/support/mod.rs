@@ -8,6 +8,9 @@ mod place;
 mod process;
 mod reckoning;
 pub mod rights;
+#[path = "../../support/typing.rs"]
+#[allow(dead_code, reason = "tests/docs uses the rest")]
+mod typing;
 mod visit;
 
 #[path = "../../support/postgres.rs"]
@@ -26,6 +29,18 @@ pub use visit::{Visit, condition, uid};
 use std::{future::Future, time::Duration};
 
 use trueup::domain::{Clock, SystemClock};
+
+/// What `page` tells people to type that begins with `beginning`: the words behind `trueup`, with `from` replaced by `to`.
+pub fn documented(page: &str, beginning: &str, from: &str, to: &str) -> Vec<String> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("reading {page}: {error}"));
+    let lines = typing::typed(page, &text);
+    let ours = lines.iter().flat_map(|typed| typing::commands(&typed.command));
+    let found = ours.filter_map(|words| typing::of_trueup(&words).map(|words| words[1..].to_vec()));
+    let mut found = found.filter(|words| words.join(" ").starts_with(beginning));
+    let words = found.next().unwrap_or_else(|| panic!("{page} tells nobody to type `trueup {beginning}`"));
+    words.into_iter().map(|word| word.replace(from, to)).collect()
+}
 
 /// How long a test waits for what should take a second or two on a machine that is busy with something else.
 pub const PATIENCE: Duration = Duration::from_secs(45);

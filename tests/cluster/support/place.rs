@@ -128,9 +128,11 @@ impl Place {
     }
 }
 
-/// The program, with nothing of this process's environment that it would listen to.
+/// The program, with nothing of this process's environment that it would listen to: the one that cargo built, or the one that
+/// `TRUEUP_UNDER_TEST` names, such as an image's.
 pub fn trueup() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_trueup"));
+    let built = || env!("CARGO_BIN_EXE_trueup").into();
+    let mut command = Command::new(std::env::var_os("TRUEUP_UNDER_TEST").unwrap_or_else(built));
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
         if name.starts_with("TRUEUP_") || matches!(name.as_str(), "DATABASE_URL" | "KUBECONFIG") {
