@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Write as _,
     os::unix::fs::chown,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -20,6 +21,9 @@ const ROLE: &str = "ledger";
 /// What a crash of the machine would lose is not tested here, so nothing waits for the disk.
 const HASTY: &[&str] = &["fsync=off", "full_page_writes=off", "max_connections=200", "shared_buffers=64MB"];
 
+/// Where it listens, if it does: PostgreSQL's own.
+pub const PORT: u16 = 5432;
+
 /// Starting takes a second; a loaded machine, more.
 const DEADLINE: Duration = Duration::from_mins(1);
 
@@ -27,7 +31,9 @@ const DEADLINE: Duration = Duration::from_mins(1);
 pub struct Postgres {
     programs: PathBuf,
     directory: tempfile::TempDir,
-    settings: &'static [&'static str],
+    settings: Vec<String>,
+    /// An address that it listens on besides its socket, for links that can be cut.
+    address: Option<&'static str>,
     server: Mutex<Child>,
     // Its standard input is a pipe that only this process holds. When this process ends, in whichever way, the pipe
     // closes and the watchdog stops the server: a static is never dropped, and a panic may abort.
@@ -47,8 +53,18 @@ impl Postgres {
         Self::start_with(HASTY)
     }
 
+    /// The same, listening on an address of this machine and trusting everybody who comes that way.
+    pub fn start_at(address: &'static str) -> Self {
+        let listens = format!("listen_addresses={address}");
+        Self::launched(HASTY.iter().map(|it| (*it).to_owned()).chain([listens]).collect(), Some(address))
+    }
+
     /// A server with settings of its own, each `name=value`.
     pub fn start_with(settings: &'static [&'static str]) -> Self {
+        Self::launched(settings.iter().map(|it| (*it).to_owned()).collect(), None)
+    }
+
+    fn launched(settings: Vec<String>, address: Option<&'static str>) -> Self {
         let programs = find_programs();
         let directory = tempfile::Builder::new().prefix("trueup-pg-").tempdir().expect("a temporary directory");
         if let Some((user, group)) = unprivileged() {
@@ -62,10 +78,14 @@ impl Postgres {
             .status()
             .expect("running initdb");
         assert!(made.success(), "initdb failed: {made}");
-        let server = launch(&programs, directory.path(), settings);
+        if address.is_some() {
+            let rules = fs::OpenOptions::new().append(true).open(data.join("pg_hba.conf"));
+            writeln!(rules.expect("the server's rules"), "host all all all trust").expect("opening the server");
+        }
+        let server = launch(&programs, directory.path(), &settings);
         let watchdog = watch(directory.path());
         let (server, databases) = (Mutex::new(server), AtomicU32::new(0));
-        let postgres = Self { programs, directory, settings, server, _watchdog: watchdog, databases };
+        let postgres = Self { programs, directory, settings, address, server, _watchdog: watchdog, databases };
         postgres.wait_until_ready();
         postgres
     }
@@ -92,8 +112,24 @@ impl Postgres {
 
     /// Starts the server again after `kill`. Waits until it has recovered.
     pub fn restart(&self) {
-        *self.server.lock().unwrap() = launch(&self.programs, self.directory.path(), self.settings);
+        *self.server.lock().unwrap() = launch(&self.programs, self.directory.path(), &self.settings);
         self.wait_until_ready();
+    }
+
+    /// Sends a signal to every process of the server, by its name.
+    pub fn signal(&self, signal: &str) {
+        let mut server = self.server.lock().unwrap();
+        // One that has ended is waited for first, so that its pid is still its own when the signal goes out.
+        if server.try_wait().expect("asking for the server's state").is_some() {
+            return;
+        }
+        let first = server.id().to_string();
+        let backends = Command::new("ps").args(["-o", "pid=", "--ppid", &first]).output().expect("running ps").stdout;
+        let backends = String::from_utf8_lossy(&backends).into_owned();
+        // Backends come and go: one that is gone by now is no failure.
+        let mut sending = Command::new("kill");
+        sending.args(["-s", signal, &first]).args(backends.split_whitespace()).stderr(Stdio::null());
+        sending.status().expect("running kill");
     }
 
     /// Where its socket is.
@@ -102,7 +138,10 @@ impl Postgres {
     }
 
     fn url(&self, user: &str, database: &str) -> String {
-        format!("postgres://{user}@localhost/{database}?host={}", self.directory.path().display())
+        match self.address {
+            Some(address) => format!("postgres://{user}@{address}:{PORT}/{database}"),
+            None => format!("postgres://{user}@localhost/{database}?host={}", self.directory.path().display()),
+        }
     }
 
     fn wait_until_ready(&self) {
@@ -118,7 +157,7 @@ impl Postgres {
             // A server killed a moment ago may still hold its lock file; the new one then gives up at once.
             let mut server = self.server.lock().unwrap();
             if server.try_wait().expect("asking for the server's state").is_some() {
-                *server = launch(&self.programs, self.directory.path(), self.settings);
+                *server = launch(&self.programs, self.directory.path(), &self.settings);
             }
             drop(server);
             std::thread::sleep(Duration::from_millis(20));
@@ -135,11 +174,12 @@ impl Drop for Postgres {
     }
 }
 
-fn launch(programs: &Path, directory: &Path, settings: &[&str]) -> Child {
+fn launch(programs: &Path, directory: &Path, settings: &[String]) -> Child {
     let log = fs::OpenOptions::new().create(true).append(true).open(directory.join("log")).expect("the server's log");
     let mut command = as_server(&programs.join("postgres"));
     command.arg("-D").arg(directory.join("data")).arg("-k").arg(directory);
-    for setting in ["listen_addresses="].iter().chain(settings) {
+    command.args(["-c", "listen_addresses="]);
+    for setting in settings {
         command.args(["-c", setting]);
     }
     let errors = log.try_clone().expect("the server's log");

@@ -13,6 +13,7 @@ use super::{Access, Cluster, Mode, PATIENCE, Process, eventually, postgres::Post
 
 /// Trueup's own namespace.
 pub const SYSTEM: &str = "trueup-system";
+const LOOPBACK: &str = "127.0.0.1";
 const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// Where the ledger is kept.
@@ -33,6 +34,8 @@ pub struct ControllerOptions {
     pub kubeconfig: Option<PathBuf>,
     /// Where to listen, instead of on any free port.
     pub listen: Option<String>,
+    /// A network namespace to run in, instead of the test's own.
+    pub network: Option<PathBuf>,
     /// More words for the command line.
     pub args: Vec<String>,
 }
@@ -46,28 +49,39 @@ pub struct Place {
     postgres: Option<Postgres>,
     /// The ledger's address.
     pub ledger: String,
+    /// Where all of it listens.
+    address: &'static str,
     receiver_port: u16,
     folder: tempfile::TempDir,
 }
 
 impl Place {
-    /// Starts a cluster and a receiver, and tells the cluster what it must know.
+    /// Starts a cluster and a receiver on loopback, and tells the cluster what it must know.
     pub async fn new(topic: &str, database: Database) -> Self {
+        Self::at(topic, database, LOOPBACK).await
+    }
+
+    /// The same on another address of this machine, by which the ledger's server is reached, too.
+    pub async fn at(topic: &str, database: Database, address: &'static str) -> Self {
         let folder = tempfile::Builder::new().prefix("trueup-test-").tempdir().expect("a temporary directory");
         // The server starts while the cluster does: both mostly wait.
-        let starting = std::thread::spawn(move || (database == Database::Postgres).then(Postgres::start));
-        let cluster = Cluster::up(topic, Mode::Kwok);
+        let starting = std::thread::spawn(move || match database {
+            Database::Sqlite => None,
+            Database::Postgres if address == LOOPBACK => Some(Postgres::start()),
+            Database::Postgres => Some(Postgres::start_at(address)),
+        });
+        let cluster = Cluster::up_at(topic, Mode::Kwok, address);
         let postgres = starting.join().expect("starting PostgreSQL");
         let ledger = match &postgres {
             Some(postgres) => postgres.database().await,
             None => format!("sqlite:{}", folder.path().join("ledger.db").display()),
         };
         let receiver_port = free_port();
-        let place = Self { receiver: Mutex::new(None), cluster, postgres, ledger, receiver_port, folder };
+        let place = Self { receiver: Mutex::new(None), cluster, postgres, ledger, address, receiver_port, folder };
         place.start_receiver();
         let access = Access::by(&place.cluster.admin()).await;
         install(&access).await;
-        let url = format!("http://127.0.0.1:{receiver_port}/events");
+        let url = format!("{}/events", place.receiver_url());
         access.create(&sink("billing", &url, &json!({}))).await;
         place
     }
@@ -79,6 +93,10 @@ impl Place {
         command.arg("controller").arg("--listen").arg(options.listen.as_deref().unwrap_or("127.0.0.1:0"));
         command.arg("--database-url").arg(options.database_url.as_ref().unwrap_or(&self.ledger));
         command.arg("--kubeconfig").arg(kubeconfig).args(&options.args);
+        let mut command = match &options.network {
+            Some(network) => within(network, &command),
+            None => command,
+        };
         Process::start(&format!("controller {name}"), &mut command, &self.log(name))
     }
 
@@ -94,7 +112,26 @@ impl Place {
 
     /// Where the receiver answers.
     pub fn receiver_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.receiver_port)
+        format!("http://{}:{}", self.address, self.receiver_port)
+    }
+
+    /// The receiver's port.
+    pub fn receiver_port(&self) -> u16 {
+        self.receiver_port
+    }
+
+    /// Sends the receiver a signal, by its name.
+    pub fn signal_receiver(&self, signal: &str) {
+        if let Some(receiver) = &*self.receiver.lock().unwrap() {
+            receiver.signal(signal);
+        }
+    }
+
+    /// Sends the ledger's server a signal, by its name.
+    pub fn signal_postgres(&self, signal: &str) {
+        if let Some(postgres) = &self.postgres {
+            postgres.signal(signal);
+        }
     }
 
     /// Kills the receiver.
@@ -121,7 +158,7 @@ impl Place {
         std::fs::write(&keys, KEY).expect("writing the signing keys");
         let mut command = trueup();
         command.arg("receiver").arg("--secret-file").arg(keys);
-        command.arg("--listen").arg(format!("127.0.0.1:{}", self.receiver_port));
+        command.arg("--listen").arg(format!("{}:{}", self.address, self.receiver_port));
         command.arg("--database").arg(format!("sqlite:{}", folder.join("receiver.db").display()));
         *self.receiver.lock().unwrap() =
             Some(Process::start("the receiver", &mut command, &folder.join("receiver.log")));
@@ -139,6 +176,19 @@ pub fn trueup() -> Command {
     }
     command.env("NO_COLOR", "1");
     command
+}
+
+/// The same command in another network namespace. It stays one process: what enters becomes the program.
+fn within(network: &Path, command: &Command) -> Command {
+    let mut entering = Command::new("nsenter");
+    entering.arg(format!("--net={}", network.display())).arg("--").arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => entering.env(name, value),
+            None => entering.env_remove(name),
+        };
+    }
+    entering
 }
 
 /// What an administrator does before the first controller starts.
