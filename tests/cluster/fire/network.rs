@@ -12,6 +12,7 @@ use std::{
 };
 
 use super::schedule::{How, Link};
+use crate::support::Cluster;
 
 /// Set for a test that is run once more inside.
 const INSIDE: &str = "TRUEUP_FIRE_INSIDE";
@@ -59,6 +60,8 @@ pub fn go_inside(test: &str) -> Whereabouts {
     if !possible("unshare", &["--net", "nft", "list", "ruleset"]) || !possible("ip", &["link"]) {
         return Whereabouts::Without;
     }
+    // From in there, nothing can be fetched.
+    Cluster::build();
     // It ends with this process, in whichever way that ends.
     let mut inside = Command::new("setpriv");
     inside.args(["--pdeathsig", "KILL", "unshare", "--net"]).arg(std::env::current_exe().expect("this program"));

@@ -56,8 +56,8 @@ pub struct Rig {
     pub place: Arc<Place>,
     due: Mutex<Vec<(Duration, Relief)>>,
     counts: Mutex<Counts>,
-    /// The newest epoch whose leader was hit.
-    hit: AtomicUsize,
+    /// The newest epoch whose leader was killed.
+    killed: AtomicUsize,
     clock: SystemClock,
     seed: u64,
 }
@@ -79,7 +79,7 @@ impl Rig {
             place: Arc::new(place),
             due: Mutex::default(),
             counts: Mutex::default(),
-            hit: AtomicUsize::new(0),
+            killed: AtomicUsize::new(0),
             clock: SystemClock::default(),
             seed,
         };
@@ -144,8 +144,8 @@ impl Rig {
     /// Carries one step out.
     pub async fn suffer(&self, step: &Step) {
         let began = self.clock.monotonic();
-        let unhurt = || self.leader().is_some_and(|(_, epoch)| epoch > self.hit.load(Ordering::Relaxed));
-        while step.led && !unhurt() && self.clock.monotonic().saturating_sub(began) < LEADERLESS {
+        let led = || self.leader().is_some_and(|(_, epoch)| epoch > self.killed.load(Ordering::Relaxed));
+        while step.led && !led() && self.clock.monotonic().saturating_sub(began) < LEADERLESS {
             moment(Duration::from_millis(50)).await;
         }
         moment(step.rest).await;
@@ -175,9 +175,7 @@ impl Rig {
         if target != Target::Leader {
             return target;
         }
-        let (number, epoch) = self.leader().unwrap_or_default();
-        self.hit.fetch_max(epoch, Ordering::Relaxed);
-        Target::Replica(number)
+        Target::Replica(self.leader().unwrap_or_default().0)
     }
 
     async fn kill(&self, target: Target, lasts: Duration) {
@@ -217,6 +215,11 @@ impl Rig {
     }
 
     fn kill_replicas(&self, numbers: &[usize]) {
+        if let Some((leader, epoch)) = self.leader()
+            && numbers.contains(&leader)
+        {
+            self.killed.store(epoch, Ordering::Relaxed);
+        }
         let mut replicas = self.replicas.lock().unwrap();
         for number in numbers {
             replicas[*number].down = true;

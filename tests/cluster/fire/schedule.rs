@@ -59,7 +59,7 @@ pub enum Fault {
 /// A fault and when it comes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Step {
-    /// Whether to wait first until somebody leads who has not been hit yet, so that there is something to hit.
+    /// Whether to wait first until somebody leads again, so that there is something to hit.
     pub led: bool,
     /// How long to let things be after that.
     pub rest: Duration,
@@ -75,8 +75,8 @@ pub fn schedule(seed: u64, kills: usize) -> Vec<Step> {
     let mut killed = 0;
     while killed < kills {
         let fault = match random.random_range(0..100) {
-            0..62 => Fault::Kill(victim(&mut random)),
-            62..76 => Fault::Stop(victim(&mut random)),
+            0..66 => Fault::Kill(victim(&mut random)),
+            66..80 => Fault::Stop(victim(&mut random)),
             _ => cut(&mut random),
         };
         killed += match fault {

@@ -32,6 +32,13 @@ pub struct Cluster {
 }
 
 impl Cluster {
+    /// Makes the programs, for whoever starts one later where nothing can be fetched.
+    pub fn build() {
+        let mut building = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("hack/cluster/build"));
+        let built = building.arg("control-plane").stdin(Stdio::null()).stdout(Stdio::null()).status();
+        assert!(built.is_ok_and(|status| status.success()), "hack/cluster/build control-plane failed");
+    }
+
     /// Starts one on loopback. Waits first while there are too many.
     pub fn up(topic: &str, mode: Mode) -> Self {
         Self::up_at(topic, mode, "127.0.0.1")
