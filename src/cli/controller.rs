@@ -165,7 +165,7 @@ impl Candidate {
         self.waits.worked(Want::Lead, &*self.clock);
         match identify(&self.client, &self.args.namespace, &*self.store).await {
             Ok(installation) => Ok((epoch, installation)),
-            Err(failure) if failure.code() == UNREACHABLE => {
+            Err(failure) if failure.code() == UNREACHABLE || failure.is_refusal() => {
                 warn!(%failure, "this term did not begin");
                 Err(Ended::NotBegun)
             }

@@ -19,6 +19,8 @@ use crate::{
 
 /// How long to wait before asking again.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long no is not taken for an answer: an API server that was started a moment ago does not know yet who may do what.
+const REFUSED: Duration = Duration::from_secs(15);
 /// How often the log says that it is still being waited.
 const SAY_AGAIN: Duration = Duration::from_mins(1);
 
@@ -51,6 +53,7 @@ impl Start<'_> {
         stop: &CancellationToken,
     ) -> Result<Option<Client>, Failure> {
         let mut said: Option<Duration> = None;
+        let mut refused: Option<Duration> = None;
         loop {
             let tried = tokio::select! {
                 () = stop.cancelled() => return Ok(None),
@@ -63,15 +66,23 @@ impl Start<'_> {
                     health.waits_for(vec![]);
                 }
                 Err(Blocker::Ledger(error)) => return Err(store_failure(&error)),
-                Err(Blocker::Other(failure)) if failure.code() == UNREACHABLE => {
-                    health.waits_for(vec![format!("its start: {failure}")]);
+                Err(Blocker::Other(failure)) => {
                     let now = self.clock.monotonic();
+                    // Counted from the first no on that nothing else came after.
+                    refused = if failure.is_refusal() { refused.or(Some(now)) } else { None };
+                    let passes = match refused {
+                        Some(since) => now.saturating_sub(since) < REFUSED,
+                        None => failure.code() == UNREACHABLE,
+                    };
+                    if !passes {
+                        return Err(failure);
+                    }
+                    health.waits_for(vec![format!("its start: {failure}")]);
                     if said.is_none_or(|said| now.saturating_sub(said) >= SAY_AGAIN) {
                         said = Some(now);
                         warn!(%failure, "waiting to start");
                     }
                 }
-                Err(Blocker::Other(failure)) => return Err(failure),
             }
             tokio::select! {
                 () = stop.cancelled() => return Ok(None),
@@ -83,7 +94,8 @@ impl Start<'_> {
     async fn attempt(&self) -> Result<Client, Blocker> {
         let connecting = cluster::connect_counted(self.args.kubeconfig.as_deref(), self.requests);
         let client = connecting.await.map_err(|error| match error {
-            cluster::ConnectError::Configuration(_) | cluster::ConnectError::Refused { .. } => Failure::usage(&error),
+            cluster::ConnectError::Configuration(_) => Failure::usage(&error),
+            cluster::ConnectError::Refused { .. } => Failure::refused(&error),
             cluster::ConnectError::Unreachable { .. } => Failure::unreachable(&error),
         })?;
         self.store.migrate().await.map_err(Blocker::Ledger)?;
@@ -128,7 +140,9 @@ async fn require_crds(client: &Client) -> Result<(), Failure> {
 
 /// The API server is there and says no.
 fn refused(what: &impl std::fmt::Display) -> Failure {
-    Failure::usage(&format!("{what}; the chart makes the namespace, and grants the rights, that the controller needs"))
+    Failure::refused(&format!(
+        "{what}; the chart makes the namespace, and grants the rights, that the controller needs"
+    ))
 }
 
 fn store_failure(error: &StoreError) -> Failure {

@@ -21,9 +21,6 @@ const ROLE: &str = "ledger";
 /// What a crash of the machine would lose is not tested here, so nothing waits for the disk.
 const HASTY: &[&str] = &["fsync=off", "full_page_writes=off", "max_connections=200", "shared_buffers=64MB"];
 
-/// Where it listens, if it does: PostgreSQL's own.
-pub const PORT: u16 = 5432;
-
 /// Starting takes a second; a loaded machine, more.
 const DEADLINE: Duration = Duration::from_mins(1);
 
@@ -32,8 +29,8 @@ pub struct Postgres {
     programs: PathBuf,
     directory: tempfile::TempDir,
     settings: Vec<String>,
-    /// An address that it listens on besides its socket, for links that can be cut.
-    address: Option<&'static str>,
+    /// Where it listens besides its socket.
+    listens: Option<(&'static str, u16)>,
     server: Mutex<Child>,
     // Its standard input is a pipe that only this process holds. When this process ends, in whichever way, the pipe
     // closes and the watchdog stops the server: a static is never dropped, and a panic may abort.
@@ -53,10 +50,33 @@ impl Postgres {
         Self::start_with(HASTY)
     }
 
-    /// The same, listening on an address of this machine and trusting everybody who comes that way.
-    pub fn start_at(address: &'static str) -> Self {
-        let listens = format!("listen_addresses={address}");
-        Self::launched(HASTY.iter().map(|it| (*it).to_owned()).chain([listens]).collect(), Some(address))
+    /// The same, listening on an address of this machine and trusting everybody who comes that way. Whatever is committed waits
+    /// until a standby has it, too: see [`Postgres::standby`].
+    pub fn start_at(address: &'static str, port: u16) -> Self {
+        Self::launched(mirrored(address, port), Some((address, port)))
+    }
+
+    /// A standby of this server, which listens on another port of the same address and is told of every commit before whoever
+    /// made it is.
+    pub fn standby(&self, port: u16) -> Self {
+        let (address, of) = self.listens.expect("a server that listens");
+        let directory = own_directory();
+        let copied = as_server(&self.programs.join("pg_basebackup"))
+            .args(["--host", address, "--port", &of.to_string(), "--username=postgres", "--write-recovery-conf"])
+            .args(["--checkpoint=fast", "--no-sync", "--pgdata"])
+            .arg(directory.path().join("data"))
+            .status()
+            .expect("running pg_basebackup");
+        assert!(copied.success(), "pg_basebackup failed: {copied}");
+        Self::on(self.programs.clone(), directory, mirrored(address, port), Some((address, port)))
+    }
+
+    /// Makes a standby the server that is written to.
+    pub fn promote(&self) {
+        let mut promoting = as_server(&self.programs.join("pg_ctl"));
+        promoting.args(["promote", "--wait", "--silent", "--pgdata"]).arg(self.directory.path().join("data"));
+        let promoted = promoting.status().expect("running pg_ctl");
+        assert!(promoted.success(), "promoting the standby failed: {promoted}");
     }
 
     /// A server with settings of its own, each `name=value`.
@@ -64,12 +84,8 @@ impl Postgres {
         Self::launched(settings.iter().map(|it| (*it).to_owned()).collect(), None)
     }
 
-    fn launched(settings: Vec<String>, address: Option<&'static str>) -> Self {
-        let programs = find_programs();
-        let directory = tempfile::Builder::new().prefix("trueup-pg-").tempdir().expect("a temporary directory");
-        if let Some((user, group)) = unprivileged() {
-            chown(directory.path(), Some(user), Some(group)).expect("giving the directory to the server's user");
-        }
+    fn launched(settings: Vec<String>, listens: Option<(&'static str, u16)>) -> Self {
+        let (programs, directory) = (find_programs(), own_directory());
         let data = directory.path().join("data");
         let made = as_server(&programs.join("initdb"))
             .args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C.UTF-8", "-D"])
@@ -78,14 +94,25 @@ impl Postgres {
             .status()
             .expect("running initdb");
         assert!(made.success(), "initdb failed: {made}");
-        if address.is_some() {
+        if listens.is_some() {
             let rules = fs::OpenOptions::new().append(true).open(data.join("pg_hba.conf"));
-            writeln!(rules.expect("the server's rules"), "host all all all trust").expect("opening the server");
+            let everybody = "host all all all trust\nhost replication all all trust";
+            writeln!(rules.expect("the server's rules"), "{everybody}").expect("opening the server");
         }
+        Self::on(programs, directory, settings, listens)
+    }
+
+    /// Starts a server on data that is there.
+    fn on(
+        programs: PathBuf,
+        directory: tempfile::TempDir,
+        settings: Vec<String>,
+        listens: Option<(&'static str, u16)>,
+    ) -> Self {
         let server = launch(&programs, directory.path(), &settings);
         let watchdog = watch(directory.path());
         let (server, databases) = (Mutex::new(server), AtomicU32::new(0));
-        let postgres = Self { programs, directory, settings, address, server, _watchdog: watchdog, databases };
+        let postgres = Self { programs, directory, settings, listens, server, _watchdog: watchdog, databases };
         postgres.wait_until_ready();
         postgres
     }
@@ -138,17 +165,23 @@ impl Postgres {
     }
 
     fn url(&self, user: &str, database: &str) -> String {
-        match self.address {
-            Some(address) => format!("postgres://{user}@{address}:{PORT}/{database}"),
+        match self.listens {
+            Some((address, port)) => format!("postgres://{user}@{address}:{port}/{database}"),
             None => format!("postgres://{user}@localhost/{database}?host={}", self.directory.path().display()),
         }
     }
 
     fn wait_until_ready(&self) {
         let mut waited = Duration::ZERO;
+        // By its socket, which is named after the port.
+        let port = self.listens.map_or(5432, |(_, port)| port).to_string();
         loop {
             let mut asking = Command::new(self.programs.join("pg_isready"));
-            asking.arg("-q").arg("-h").arg(self.directory.path()).args(["-U", "postgres", "-d", "postgres"]);
+            asking
+                .arg("-q")
+                .arg("-h")
+                .arg(self.directory.path())
+                .args(["-p", &port, "-U", "postgres", "-d", "postgres"]);
             if asking.status().expect("running pg_isready").success() {
                 return;
             }
@@ -172,6 +205,22 @@ impl Drop for Postgres {
         server.kill().ok();
         server.wait().ok();
     }
+}
+
+/// The settings of a server at whose side there is a standby.
+fn mirrored(address: &str, port: u16) -> Vec<String> {
+    let listens = [format!("listen_addresses={address}"), format!("port={port}")];
+    let mirrored = ["synchronous_standby_names=*", "wal_retrieve_retry_interval=200ms"].map(str::to_owned);
+    HASTY.iter().map(|it| (*it).to_owned()).chain(listens).chain(mirrored).collect()
+}
+
+/// A directory that the server's user may use.
+fn own_directory() -> tempfile::TempDir {
+    let directory = tempfile::Builder::new().prefix("trueup-pg-").tempdir().expect("a temporary directory");
+    if let Some((user, group)) = unprivileged() {
+        chown(directory.path(), Some(user), Some(group)).expect("giving the directory to the server's user");
+    }
+    directory
 }
 
 fn launch(programs: &Path, directory: &Path, settings: &[String]) -> Child {

@@ -149,6 +149,6 @@ async fn settle(rig: &Rig, visit: &Visit, customers: &[Customer], silence: Durat
     if done.skipped > 0 {
         println!("fire: {} cuts skipped: no network namespaces can be made here", done.skipped);
     }
-    println!("fire: {} restarts of controllers that ended by themselves, being cut off when they started", done.exits);
+    println!("fire: {} times the database's standby took over", done.failovers);
     println!("fire: {} kills, {} stops, {} cuts, 0 violations", done.kills, done.stops, done.cuts);
 }

@@ -12,12 +12,14 @@ use std::{
 };
 
 use super::schedule::{How, Link};
-use crate::support::Cluster;
+use crate::support::{Cluster, PORTS};
 
 /// Set for a test that is run once more inside.
 const INSIDE: &str = "TRUEUP_FIRE_INSIDE";
 /// Where everything listens that controllers talk to.
 pub const HUB: &str = "10.91.0.1";
+/// The database's port for whoever uses it, wherever it is just now.
+pub const DATABASE: u16 = 5432;
 
 /// No rule yet, whatever there was before.
 const CHAINS: &str = "
@@ -27,6 +29,12 @@ table ip fire {
   }
   chain outward {
     type filter hook output priority 0
+  }
+  chain led {
+    type nat hook prerouting priority -100
+  }
+  chain led-here {
+    type nat hook output priority -100
   }
 }
 flush table ip fire
@@ -83,23 +91,30 @@ pub struct Cut {
 #[derive(Clone, Copy)]
 pub struct Ports {
     pub api_server: u16,
-    pub database: u16,
     pub receiver: u16,
+}
+
+/// How things stand.
+struct State {
+    cuts: Vec<Cut>,
+    /// Where the database that is written to listens.
+    database: u16,
 }
 
 /// One namespace and one link for each controller.
 pub struct Network {
     holders: Vec<Child>,
     ports: Ports,
-    cuts: Mutex<Vec<Cut>>,
+    state: Mutex<State>,
 }
 
 impl Network {
     /// Makes them.
     pub fn new(replicas: usize, ports: Ports) -> Self {
         let holders = (0..replicas).map(link).collect();
-        let network = Self { holders, ports, cuts: Mutex::default() };
-        network.write(&[]);
+        let state = State { cuts: vec![], database: PORTS[0] };
+        let network = Self { holders, ports, state: Mutex::new(state) };
+        network.write(&network.state.lock().unwrap());
         network
     }
 
@@ -110,31 +125,42 @@ impl Network {
 
     /// Something goes wrong with a link.
     pub fn cut(&self, cut: Cut) {
-        let mut cuts = self.cuts.lock().unwrap();
-        cuts.push(cut);
-        self.write(&cuts);
+        let mut state = self.state.lock().unwrap();
+        state.cuts.push(cut);
+        self.write(&state);
     }
 
     /// That is over.
     pub fn mend(&self, cut: Cut) {
-        let mut cuts = self.cuts.lock().unwrap();
-        if let Some(found) = cuts.iter().position(|it| *it == cut) {
-            cuts.swap_remove(found);
+        let mut state = self.state.lock().unwrap();
+        if let Some(found) = state.cuts.iter().position(|it| *it == cut) {
+            state.cuts.swap_remove(found);
         }
-        self.write(&cuts);
+        self.write(&state);
+    }
+
+    /// Whoever connects to the database from now on comes to this port.
+    pub fn lead_to(&self, database: u16) {
+        let mut state = self.state.lock().unwrap();
+        state.database = database;
+        self.write(&state);
     }
 
     /// All rules at once: there is no moment with half of them.
-    fn write(&self, cuts: &[Cut]) {
+    fn write(&self, state: &State) {
         let mut rules = String::from(CHAINS);
-        for cut in cuts {
+        for chain in ["led", "led-here"] {
+            let (from, to) = (format!("ip daddr {HUB} tcp dport {DATABASE}"), format!("{HUB}:{}", state.database));
+            rules.push_str(&format!("add rule ip fire {chain} {from} dnat to {to}\n"));
+        }
+        for cut in &state.cuts {
             rules.push_str(&self.rules(*cut));
         }
         let mut nft = Command::new("nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn().expect("starting nft");
         nft.stdin.take().expect("its input").write_all(rules.as_bytes()).expect("telling nft the rules");
         assert!(nft.wait().expect("waiting for nft").success(), "nft refused\n{rules}");
         for replica in 0..self.holders.len() {
-            let slow = cuts.iter().any(|cut| cut.replica == replica && cut.how == How::Slow);
+            let slow = state.cuts.iter().any(|cut| cut.replica == replica && cut.how == How::Slow);
             let change = if slow { "replace" } else { "del" };
             let mut traffic = Command::new("tc");
             traffic.args(["qdisc", change, "dev", &hub_end(replica), "root"]);
@@ -149,9 +175,9 @@ impl Network {
 
     fn rules(&self, cut: Cut) -> String {
         let port = match cut.link {
-            Link::ApiServer => Some(self.ports.api_server),
-            Link::Database => Some(self.ports.database),
-            Link::Receiver => Some(self.ports.receiver),
+            Link::ApiServer => Some(self.ports.api_server.to_string()),
+            Link::Database => Some(format!("{{ {}, {} }}", PORTS[0], PORTS[1])),
+            Link::Receiver => Some(self.ports.receiver.to_string()),
             Link::All => None,
         };
         let end = hub_end(cut.replica);
@@ -163,7 +189,7 @@ impl Network {
             How::Slow => return String::new(),
         };
         let rule = |chain: &str, direction: &str, side: &str| {
-            let port = port.map_or(String::new(), |port| format!("tcp {side} {port} "));
+            let port = port.as_ref().map_or(String::new(), |port| format!("tcp {side} {port} "));
             format!("add rule ip fire {chain} {direction} {end} {port}{verdict}\n")
         };
         rule("inward", "iifname", "dport") + &rule("outward", "oifname", "sport")

@@ -1,4 +1,4 @@
-//! What is hurt: three controllers, their database, API server and receiver, and somebody who starts again what has died.
+//! What is hurt: three controllers, their database, API server and receiver; and what starts again whatever was killed.
 
 use std::{
     path::Path,
@@ -12,7 +12,7 @@ use std::{
 use trueup::domain::{Clock as _, SystemClock};
 
 use super::{
-    network::{Cut, HUB, Network, Ports},
+    network::{Cut, DATABASE, HUB, Network, Ports},
     schedule::{Fault, REPLICAS, Step, Target},
 };
 use crate::support::*;
@@ -24,12 +24,12 @@ const LEADERLESS: Duration = Duration::from_secs(12);
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Counts {
     pub kills: usize,
+    /// Of these, kills of a database whose standby took over.
+    pub failovers: usize,
     pub stops: usize,
     pub cuts: usize,
     /// Cuts that were not made, for want of rights.
     pub skipped: usize,
-    /// Controllers that ended by themselves since something was out of reach, and were started again.
-    pub exits: usize,
 }
 
 struct Replica {
@@ -66,12 +66,13 @@ impl Rig {
     /// Starts everything, each controller in a network of its own if that is allowed.
     pub async fn new(topic: &str, networks: bool, seed: u64) -> Self {
         let place = if networks {
-            Place::at(topic, Database::Postgres, HUB).await
+            let mut place = Place::at(topic, Database::Postgres, HUB).await;
+            place.ledger = place.ledger.replace(&format!(":{}/", PORTS[0]), &format!(":{DATABASE}/"));
+            place
         } else {
             Place::new(topic, Database::Postgres).await
         };
-        let ports =
-            Ports { api_server: place.cluster.port(), database: postgres::PORT, receiver: place.receiver_port() };
+        let ports = Ports { api_server: place.cluster.port(), receiver: place.receiver_port() };
         let network = networks.then(|| Network::new(REPLICAS, ports));
         let rig = Self {
             replicas: Mutex::default(),
@@ -98,16 +99,14 @@ impl Rig {
         Replica { process: self.place.controller(&log, &options), log, lives: life, down: false }
     }
 
-    /// Does what Kubernetes would for a pod, and ends the faults that have lasted long enough. For ever.
+    /// Sees that no controller ends by itself, and ends the faults that have lasted long enough. For ever.
     pub async fn keep(&self) {
         loop {
-            for (number, replica) in self.replicas.lock().unwrap().iter_mut().enumerate() {
+            for replica in &*self.replicas.lock().unwrap() {
                 let ended = if replica.down { None } else { replica.process.ended() };
                 if let Some(status) = ended {
                     let (name, tail) = (&replica.log, replica.process.tail());
-                    assert_eq!(status.code(), Some(3), "{name} ended by itself:\n{tail}");
-                    self.counts.lock().unwrap().exits += 1;
-                    *replica = self.start(number, replica.lives + 1);
+                    panic!("{name} ended by itself, {status}: nothing here is wrong for good\n{tail}");
                 }
             }
             self.relieve(self.clock.monotonic());
@@ -152,6 +151,7 @@ impl Rig {
         let until = self.clock.monotonic() + step.lasts;
         match step.fault {
             Fault::Kill(target) => self.kill(target, step.lasts).await,
+            Fault::FailOver => self.fail_over(step.lasts).await,
             Fault::Stop(target) => {
                 let target = self.resolve(target);
                 self.signal(target, "STOP");
@@ -195,8 +195,6 @@ impl Rig {
                 self.revive(&all);
             }
             Target::Database => {
-                // With those of its processes that are stopped, and would not notice that the first one is gone.
-                place.signal_postgres("KILL");
                 place.kill_postgres();
                 moment(lasts).await;
                 let place = place.clone();
@@ -212,6 +210,22 @@ impl Rig {
             Target::Etcd => self.kill_part_of_cluster("etcd", lasts).await,
         }
         self.counts.lock().unwrap().kills += kills;
+    }
+
+    async fn fail_over(&self, lasts: Duration) {
+        let Some(network) = self.network.as_ref().filter(|_| self.place.database().has_standby()) else {
+            return self.kill(Target::Database, lasts).await;
+        };
+        self.place.kill_postgres();
+        moment(lasts).await;
+        let place = self.place.clone();
+        let failing_over = tokio::task::spawn_blocking(move || place.database().fail_over());
+        network.lead_to(failing_over.await.expect("the standby takes over"));
+        let place = self.place.clone();
+        tokio::task::spawn_blocking(move || place.database().mirror()).await.expect("making another standby");
+        let mut counts = self.counts.lock().unwrap();
+        counts.kills += 1;
+        counts.failovers += 1;
     }
 
     fn kill_replicas(&self, numbers: &[usize]) {
@@ -248,7 +262,7 @@ impl Rig {
         match target {
             Target::Replica(number) => replicas[number].process.signal(signal),
             Target::Replicas | Target::Leader => replicas.iter().for_each(|it| it.process.signal(signal)),
-            Target::Database => place.signal_postgres(signal),
+            Target::Database => place.database().signal(signal),
             Target::Receiver => place.signal_receiver(signal),
             Target::ApiServer => place.cluster.signal("kube-apiserver", signal),
             Target::Etcd => place.cluster.signal("etcd", signal),

@@ -52,6 +52,8 @@ pub enum Fault {
     Kill(Target),
     /// SIGSTOP, and SIGCONT after a while.
     Stop(Target),
+    /// SIGKILL of the database, whose standby then takes over.
+    FailOver,
     /// A link of one controller is cut for a while. Other faults go on meanwhile.
     Cut(Target, Link, How),
 }
@@ -75,18 +77,19 @@ pub fn schedule(seed: u64, kills: usize) -> Vec<Step> {
     let mut killed = 0;
     while killed < kills {
         let fault = match random.random_range(0..100) {
-            0..66 => Fault::Kill(victim(&mut random)),
+            0..63 => Fault::Kill(victim(&mut random)),
+            63..66 => Fault::FailOver,
             66..80 => Fault::Stop(victim(&mut random)),
             _ => cut(&mut random),
         };
         killed += match fault {
             Fault::Kill(Target::Replicas) => REPLICAS,
-            Fault::Kill(_) => 1,
+            Fault::Kill(_) | Fault::FailOver => 1,
             Fault::Stop(_) | Fault::Cut(..) => 0,
         };
         let mut millis = |most: u64| Duration::from_millis(random.random_range(0..most));
         let (rest, short, long) = (millis(1200), millis(1500), Duration::from_secs(1) + millis(9000));
-        let lasts = if matches!(fault, Fault::Kill(_)) { short } else { long };
+        let lasts = if matches!(fault, Fault::Kill(_) | Fault::FailOver) { short } else { long };
         steps.push(Step { led: random.random_range(0..10) < 8, rest, fault, lasts });
     }
     steps
@@ -132,6 +135,7 @@ fn a_seed_means_the_same_faults_each_time_and_hits_everything() {
     {
         assert!(steps.iter().any(|step| step.fault == Fault::Kill(target)), "{target:?} is never killed");
     }
+    assert!(steps.iter().any(|step| step.fault == Fault::FailOver), "the standby never takes over");
     for link in [Link::ApiServer, Link::Database, Link::Receiver, Link::All] {
         for how in [How::Silent, How::Reset, How::Lossy, How::Slow] {
             let cuts = |step: &Step| matches!(step.fault, Fault::Cut(_, of, by) if of == link && by == how);

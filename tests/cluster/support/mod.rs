@@ -9,6 +9,7 @@ mod place;
 mod process;
 mod reckoning;
 pub mod rights;
+mod servers;
 mod visit;
 mod writes;
 
@@ -24,6 +25,7 @@ pub use manifests::*;
 pub use place::{ControllerOptions, Database, Place, free_port, install, trueup};
 pub use process::Process;
 pub use reckoning::{Story, audited, reckon};
+pub use servers::{PORTS, Servers};
 pub use visit::{Visit, condition, uid};
 pub use writes::{end, quiet_for, writes};
 

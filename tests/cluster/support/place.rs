@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::json;
 
-use super::{Access, Cluster, Mode, PATIENCE, Process, eventually, postgres::Postgres, rights, secret, sink};
+use super::{Access, Cluster, Mode, PATIENCE, Process, Servers, eventually, rights, secret, sink};
 
 /// Trueup's own namespace.
 pub const SYSTEM: &str = "trueup-system";
@@ -46,7 +46,7 @@ pub struct Place {
     receiver: Mutex<Option<Process>>,
     /// The cluster.
     pub cluster: Cluster,
-    postgres: Option<Postgres>,
+    database: Servers,
     /// The ledger's address.
     pub ledger: String,
     /// Where all of it listens.
@@ -66,18 +66,16 @@ impl Place {
         let folder = tempfile::Builder::new().prefix("trueup-test-").tempdir().expect("a temporary directory");
         // The server starts while the cluster does: both mostly wait.
         let starting = std::thread::spawn(move || match database {
-            Database::Sqlite => None,
-            Database::Postgres if address == LOOPBACK => Some(Postgres::start()),
-            Database::Postgres => Some(Postgres::start_at(address)),
+            Database::Sqlite => Servers::none(),
+            Database::Postgres if address == LOOPBACK => Servers::one(),
+            Database::Postgres => Servers::pair(address),
         });
         let cluster = Cluster::up_at(topic, Mode::Kwok, address);
-        let postgres = starting.join().expect("starting PostgreSQL");
-        let ledger = match &postgres {
-            Some(postgres) => postgres.database().await,
-            None => format!("sqlite:{}", folder.path().join("ledger.db").display()),
-        };
+        let database = starting.join().expect("starting PostgreSQL");
+        let ledger = database.url().await;
+        let ledger = ledger.unwrap_or_else(|| format!("sqlite:{}", folder.path().join("ledger.db").display()));
         let receiver_port = free_port();
-        let place = Self { receiver: Mutex::new(None), cluster, postgres, ledger, address, receiver_port, folder };
+        let place = Self { receiver: Mutex::new(None), cluster, database, ledger, address, receiver_port, folder };
         place.start_receiver();
         let access = Access::by(&place.cluster.admin()).await;
         install(&access).await;
@@ -127,13 +125,6 @@ impl Place {
         }
     }
 
-    /// Sends the ledger's server a signal, by its name.
-    pub fn signal_postgres(&self, signal: &str) {
-        if let Some(postgres) = &self.postgres {
-            postgres.signal(signal);
-        }
-    }
-
     /// Kills the receiver.
     pub fn kill_receiver(&self) {
         if let Some(receiver) = self.receiver.lock().unwrap().take() {
@@ -141,14 +132,19 @@ impl Place {
         }
     }
 
+    /// The ledger's servers.
+    pub fn database(&self) -> &Servers {
+        &self.database
+    }
+
     /// Kills the ledger's server. Answers whether there is one.
     pub fn kill_postgres(&self) -> bool {
-        self.postgres.as_ref().map(Postgres::kill).is_some()
+        self.database.kill()
     }
 
     /// Starts the ledger's server again.
     pub fn revive_postgres(&self) {
-        self.postgres.as_ref().map(Postgres::restart);
+        self.database.restart();
     }
 
     /// Starts the receiver, again on the same file if it was killed.
