@@ -20,7 +20,7 @@ use crate::{
 /// How long to wait before asking again.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long no is not taken for an answer: an API server that was started a moment ago does not know yet who may do what.
-const REFUSED: Duration = Duration::from_secs(15);
+const REFUSED: Duration = Duration::from_secs(30);
 /// How often the log says that it is still being waited.
 const SAY_AGAIN: Duration = Duration::from_mins(1);
 
