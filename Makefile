@@ -19,7 +19,7 @@ e2e:
 mutations:
 	@hack/mutations $(ONLY)
 
-## make fire            kills, stops and cuts off every process hundreds of times, a quarter of an hour; SEED=7 for others, KILLS=40 for fewer
+## make fire            kills, stops and cuts off every process hundreds of times, in 15 to 20 minutes; SEED=7 for others, KILLS=40 for fewer
 fire:
 	@hack/fire
 

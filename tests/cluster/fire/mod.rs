@@ -49,7 +49,7 @@ fn what_dies_hangs_or_is_cut_off_loses_doubles_and_blocks_nothing() {
 
 /// `make fire`.
 #[test]
-#[ignore = "takes a quarter of an hour"]
+#[ignore = "takes a quarter of an hour and more"]
 fn hundreds_of_kills_hangs_and_cuts_lose_double_and_block_nothing() {
     let kills = number("TRUEUP_FIRE_KILLS").unwrap_or(220);
     let run = Run { topic: "fire", kills: usize::try_from(kills).expect("a number"), silence: Duration::from_secs(30) };
