@@ -19,6 +19,10 @@ e2e:
 mutations:
 	@hack/mutations $(ONLY)
 
+## make fire            kills, stops and cuts off every process hundreds of times, in 15 to 20 minutes; SEED=7 for others, KILLS=40 for fewer
+fire:
+	@hack/fire
+
 ## make bench-ledger    how fast the ledger and the relay are beside bare SQL; BENCH="append lone" for parts of it
 bench-ledger:
 	@cargo bench --quiet --bench ledger -- $(BENCH)
@@ -71,4 +75,4 @@ clean-clusters:
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
-.PHONY: demo test e2e mutations bench-ledger build image lint crds chart schemas reference book vectors clean-clusters help
+.PHONY: demo test e2e mutations fire bench-ledger build image lint crds chart schemas reference book vectors clean-clusters help

@@ -8,11 +8,18 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Failure, ask_receiver::AskReceiver, failure::UNREACHABLE, when::When, who};
+use super::{
+    Failure,
+    ask_receiver::AskReceiver,
+    failure::UNREACHABLE,
+    start::{Start, identify},
+    when::When,
+    who,
+};
 use crate::{
-    cluster::{self, Caches, Cluster, Events, IdentityError, Lease, RequestMetrics},
-    domain::{Clock, Epoch, Era, InstallationId, Shard, SystemClock, SystemRandom},
-    ledger::{self, Appender, AppenderLimits, Installation, Store, StoreError, Waits, Want, pruner},
+    cluster::{Caches, Cluster, Events, Lease, RequestMetrics},
+    domain::{Clock, Epoch, Shard, SystemClock, SystemRandom},
+    ledger::{self, Appender, AppenderLimits, Installation, Store, Waits, Want, pruner},
     lifecycle::TABLES,
     outbox::{self, Relay},
     reconcile::{self, Applied, Context, SweepOptions},
@@ -81,21 +88,15 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<(), Failure> {
     let unusable = |error: prometheus::Error| Failure::usage(&format!("setting up the metrics: {error}"));
     let metrics = Arc::new(Metrics::new().map_err(unusable)?);
     let requests = RequestMetrics::new(metrics.registry(), clock.clone()).map_err(unusable)?;
-    let client =
-        cluster::connect_counted(args.kubeconfig.as_deref(), &requests).await.map_err(|error| match error {
-            cluster::ConnectError::Configuration(_) | cluster::ConnectError::Refused { .. } => Failure::usage(&error),
-            cluster::ConnectError::Unreachable { .. } => Failure::unreachable(&error),
-        })?;
-    store.migrate().await.map_err(|error| store_failure(&error))?;
-    require_crds(&client).await?;
     let receiver = args.receiver.as_deref().map(AskReceiver::new).transpose()?;
-    identify(&client, &args.namespace, &*store).await?;
-
     let waits = Arc::<Waits>::default();
     let health = Arc::new(Health::new(waits.clone(), clock.clone()));
-    health.waits_for(vec!["the first watches".into()]);
+    health.waits_for(vec!["its start".into()]);
     let mut tasks = JoinSet::new();
     tasks.spawn(serve(listener, health.clone(), metrics.clone(), stop.clone()));
+    let start = Start { args: &args, store: &*store, requests: &requests, waits: &waits, clock: &*clock };
+    let Some(client) = start.until_reachable(&health, &stop).await? else { return Ok(()) };
+    health.waits_for(vec!["the first watches".into()]);
     let caches = Caches::start(&client, &mut tasks);
     tasks.spawn(report_readiness(caches.clone(), health));
 
@@ -164,7 +165,7 @@ impl Candidate {
         self.waits.worked(Want::Lead, &*self.clock);
         match identify(&self.client, &self.args.namespace, &*self.store).await {
             Ok(installation) => Ok((epoch, installation)),
-            Err(failure) if failure.code() == UNREACHABLE => {
+            Err(failure) if failure.code() == UNREACHABLE || failure.is_refusal() => {
                 warn!(%failure, "this term did not begin");
                 Err(Ended::NotBegun)
             }
@@ -278,50 +279,6 @@ fn keep(text: &str) -> Result<Span, String> {
         Ok(std::cmp::Ordering::Less) => Err("it must be a day at least".to_owned()),
         Ok(_) => Ok(span),
         Err(_) => Err("give it in days or weeks, since months and years have no fixed length".to_owned()),
-    }
-}
-
-/// Both must be there, and belong together.
-async fn identify(client: &Client, namespace: &str, store: &dyn Store) -> Result<Installation, Failure> {
-    let failure = |error: IdentityError| match error {
-        IdentityError::Api { ref source, .. } if cluster::is_refusal(source) => refused(&error),
-        IdentityError::Api { .. } => Failure::unreachable(&error),
-        _ => Failure::usage(&error),
-    };
-    let cluster = cluster::cluster_uid(client).await.map_err(failure)?;
-    let proposed = Installation {
-        id: InstallationId::new(uuid::Uuid::new_v4().to_string()),
-        cluster_uid: cluster.clone(),
-        era: Era::new(0),
-    };
-    let installation = store.installation(&proposed).await.map_err(|error| store_failure(&error))?;
-    cluster::confirm_installation(client, namespace, &installation, &cluster).await.map_err(failure)?;
-    Ok(installation)
-}
-
-async fn require_crds(client: &Client) -> Result<(), Failure> {
-    let missing = cluster::missing_crds(client).await.map_err(|error| {
-        let said = format!("asking the API server for Trueup's CRDs: {error}");
-        if cluster::is_refusal(&error) { refused(&said) } else { Failure::unreachable(&said) }
-    })?;
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(Failure::usage(&format!(
-        "the cluster does not have {}; run `trueup crds | kubectl apply --server-side -f -`",
-        missing.join(", ")
-    )))
-}
-
-/// The API server is there and says no.
-fn refused(what: &impl std::fmt::Display) -> Failure {
-    Failure::usage(&format!("{what}; the chart makes the namespace, and grants the rights, that the controller needs"))
-}
-
-pub(super) fn store_failure(error: &StoreError) -> Failure {
-    match error {
-        StoreError::Unavailable { .. } => Failure::unreachable(error),
-        _ => Failure::usage(error),
     }
 }
 

@@ -18,6 +18,7 @@ mod documents;
 mod failover;
 mod fidelity;
 mod figures;
+mod fire;
 mod footprint;
 mod hold;
 mod input;

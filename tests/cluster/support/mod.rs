@@ -2,16 +2,19 @@
 
 mod access;
 mod cluster;
+mod customer;
 mod kstatus;
 mod manifests;
 mod place;
 mod process;
 mod reckoning;
 pub mod rights;
+mod servers;
 #[path = "../../support/typing.rs"]
 #[allow(dead_code, reason = "tests/docs uses the rest")]
 mod typing;
 mod visit;
+mod writes;
 
 #[path = "../../support/postgres.rs"]
 #[allow(dead_code, reason = "the ledger's tests use the rest")]
@@ -19,12 +22,15 @@ pub mod postgres;
 
 pub use access::Access;
 pub use cluster::{Cluster, Mode};
+pub use customer::{Customer, TENANTS, play};
 pub use kstatus::{Reading, reading};
 pub use manifests::*;
 pub use place::{ControllerOptions, Database, Place, free_port, install, trueup};
 pub use process::Process;
 pub use reckoning::{Story, audited, reckon};
+pub use servers::{PORTS, Servers};
 pub use visit::{Visit, condition, uid};
+pub use writes::{end, quiet_for, writes};
 
 use std::{future::Future, time::Duration};
 
