@@ -106,6 +106,11 @@ impl Ledger {
         Self { place, store, clock, epoch }
     }
 
+    /// The same ledger, led by another process.
+    pub async fn again(&self) -> Self {
+        Self::at(self.place.clone()).await
+    }
+
     /// Starts appending, as the controller does.
     pub fn appender(&self) -> (Appender, JoinHandle<()>) {
         let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
