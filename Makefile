@@ -19,6 +19,10 @@ e2e:
 mutations:
 	@hack/mutations $(ONLY)
 
+## make chaos           lets everything go wrong in the simulator; TRUEUP_SEEDS=500 says how often by chance, TRUEUP_SEED=1 by which
+chaos:
+	@hack/chaos
+
 ## make bench-ledger    how fast the ledger and the relay are beside bare SQL; BENCH="append lone" for parts of it
 bench-ledger:
 	@cargo bench --quiet --bench ledger -- $(BENCH)
@@ -66,4 +70,4 @@ clean-clusters:
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
-.PHONY: demo test e2e mutations bench-ledger build image lint crds chart schemas reference vectors clean-clusters help
+.PHONY: demo test e2e mutations chaos bench-ledger build image lint crds chart schemas reference vectors clean-clusters help

@@ -15,7 +15,7 @@ use trueup::{
 use crate::{
     apiserver::ApiServer,
     clock::SimulatedClock,
-    faults::{Fault, Faults, Passed, Plan, Point},
+    faults::{Fault, Faults, Passed, Plan, Point, Surface},
     nodes::{self, Ailments},
     oracles::{self, End, Seen},
     people::People,
@@ -104,7 +104,7 @@ impl Stage {
             seen: Seen::default(),
         };
         oracles::attend(&world);
-        let people = People { client: server.client(), ailments: Ailments::default() };
+        let people = People { server: server.clone(), client: server.client(), ailments: Ailments::default() };
         let mut tasks = JoinSet::new();
         tasks.spawn(nodes::run(server, people.ailments.clone()));
         let replicas = ["first", "second"].map(|name| Replica::new(name, world.clone(), clock.another()));
@@ -140,9 +140,20 @@ impl Stage {
                     billing.is_down(false);
                 });
             }
+            Step::LedgerDown(seconds) => self.cut_off(&[Surface::Store], seconds),
+            Step::ServerDown(seconds) => self.cut_off(&[Surface::Read, Surface::Write, Surface::News], seconds),
             Step::Compact => self.world.server.compact(),
             _ => {}
         }
+    }
+
+    fn cut_off(&mut self, surfaces: &'static [Surface], seconds: u8) {
+        let faults = self.world.faults.clone();
+        self.tasks.spawn(async move {
+            faults.cut_off(surfaces, true);
+            sleep(Duration::from_secs(seconds.into())).await;
+            faults.cut_off(surfaces, false);
+        });
     }
 
     /// From now on nothing goes wrong, and what went wrong is over.

@@ -6,6 +6,7 @@
 
 mod apiserver;
 mod case;
+mod chaos;
 mod clock;
 mod faults;
 mod nodes;

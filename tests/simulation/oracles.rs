@@ -25,8 +25,8 @@ use crate::{
 const PATIENCE: Duration = Duration::from_mins(45);
 /// So long nothing is written before it counts as settled: longer than any pause between two tries.
 const QUIET: Duration = Duration::from_secs(75);
-/// And so long after that nothing may be.
-const SILENCE: Duration = Duration::from_mins(3);
+/// And so long after that nothing may be: together with the calm before, longer than any watch lasts.
+const SILENCE: Duration = Duration::from_secs(75);
 const STEP: Duration = Duration::from_secs(5);
 
 /// How things stand in the end, without what differs from run to run: times, versions, identities.
@@ -153,14 +153,22 @@ fn closed(world: &World, heads: &[Head], violations: &mut Vec<String>) {
         let uid = head.subject.uid.as_str();
         if head.closed_at.is_some() == objects.contains_key(uid) {
             let is = if head.closed_at.is_some() { "closed" } else { "open" };
-            violations.push(format!("the stream of {} {} ({uid}) is {is}", head.subject.kind.as_str(), head.subject.name));
+            violations.push(format!(
+                "the stream of {} {} ({uid}) is {is}",
+                head.subject.kind.as_str(),
+                head.subject.name
+            ));
         }
     }
     for (uid, object) in &objects {
         let finalizers = object["metadata"]["finalizers"].as_array();
         let held = finalizers.is_some_and(|all| all.contains(&json!(FINALIZER)));
         if !held || !heads.iter().any(|head| head.subject.uid.as_str() == uid) {
-            violations.push(format!("{} {} was not taken in", text(&object["kind"]), text(&object["metadata"]["name"])));
+            violations.push(format!(
+                "{} {} was not taken in",
+                text(&object["kind"]),
+                text(&object["metadata"]["name"])
+            ));
         }
     }
 }
@@ -241,7 +249,8 @@ fn words(key: &Key, object: &Value) -> Option<Value> {
     if own && key.plural != "billingsinks" {
         words["state"] = object["status"]["state"].clone();
         let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
-        let said = conditions.map(|it| format!("{}={} {}", text(&it["type"]), text(&it["status"]), text(&it["reason"])));
+        let said =
+            conditions.map(|it| format!("{}={} {}", text(&it["type"]), text(&it["status"]), text(&it["reason"])));
         words["conditions"] = json!(said.collect::<Vec<_>>());
     }
     Some(words)

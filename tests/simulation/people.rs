@@ -6,9 +6,13 @@ use http::{Method, Request, header::CONTENT_TYPE};
 use kube::{Client, client::Body};
 use serde_json::{Value, json};
 use tokio::time::sleep;
-use trueup::{api::label, lifecycle::FINALIZER};
+use trueup::{api::label, cluster::CustomKind};
 
-use crate::{nodes::Ailments, step::Step};
+use crate::{
+    apiserver::{ApiServer, Key},
+    nodes::Ailments,
+    step::Step,
+};
 
 /// How long somebody tries who was told that it cannot be done now.
 const PATIENCE: Duration = Duration::from_mins(40);
@@ -17,6 +21,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Those who use the cluster.
 #[derive(Clone)]
 pub struct People {
+    pub server: ApiServer,
     pub client: Client,
     pub ailments: Ailments,
 }
@@ -122,12 +127,8 @@ impl People {
                 self.ailments.is_sick(&namespace_of(tenant), &app_name(number), sick);
                 Ok(())
             }
-            Step::DeleteApp(tenant, number) => {
-                self.delete("appdeployments", inside(tenant), &app_name(number)).await
-            }
-            Step::RebirthApp(tenant, number) => {
-                self.rebirth("appdeployments", inside(tenant), &app_name(number)).await
-            }
+            Step::DeleteApp(tenant, number) => self.delete("appdeployments", inside(tenant), &app_name(number)).await,
+            Step::RebirthApp(tenant, number) => self.rebirth("appdeployments", inside(tenant), &app_name(number)).await,
             Step::ScaleByHand(tenant, number, replicas) => {
                 let spec = json!({ "spec": { "replicas": replicas } });
                 // There may be none to scale.
@@ -144,16 +145,26 @@ impl People {
                 sleep(Duration::from_secs(seconds.into())).await;
                 Ok(())
             }
-            Step::Kill(_) | Step::Stop(_) | Step::Pause(..) | Step::SetClock(..) | Step::BillingDown(_)
+            Step::Kill(_)
+            | Step::Stop(_)
+            | Step::Pause(..)
+            | Step::SetClock(..)
+            | Step::BillingDown(_)
+            | Step::LedgerDown(_)
+            | Step::ServerDown(_)
             | Step::Compact => Ok(()),
         }
     }
 
     /// Makes what is not there yet of the things that have to be there before everything else.
     pub async fn prepare(&self) -> Result<(), String> {
-        for crd in trueup::api::crds() {
-            let mut crd = serde_json::to_value(crd).expect("it is one");
-            crd["status"] = json!({ "conditions": [{ "type": "Established", "status": "True" }] });
+        for kind in CustomKind::ALL {
+            let crd = json!({
+                "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+                "metadata": { "name": kind.crd_name() },
+                "spec": { "group": "trueup.dev", "scope": "", "names": { "kind": "", "plural": "" }, "versions": [] },
+                "status": { "conditions": [{ "type": "Established", "status": "True" }] },
+            });
             self.create("customresourcedefinitions", None, crd).await?;
         }
         self.create("namespaces", None, json!({ "metadata": { "name": "trueup-system" } })).await?;
@@ -214,13 +225,16 @@ impl People {
 
     /// Takes an object away at once, whoever holds it, and makes it again as it was asked for.
     async fn rebirth(&self, plural: &str, namespace: Option<String>, name: &str) -> Result<(), String> {
-        let path = format!("{}/{name}", folder(plural, namespace.as_deref()));
-        let (_, object) = self.send(Method::GET, &path, &Value::Null).await;
-        self.delete(plural, namespace.clone(), name).await?;
-        let held = object["metadata"]["finalizers"].as_array().is_some_and(|all| all.contains(&json!(FINALIZER)));
-        if held {
-            self.patch(plural, namespace.clone(), name, json!({ "metadata": { "finalizers": null } })).await?;
-        }
+        let key = Key {
+            group: "trueup.dev".to_owned(),
+            plural: plural.to_owned(),
+            namespace: namespace.clone(),
+            name: name.to_owned(),
+        };
+        // Between its deletion and the end of its finalizers nobody has a chance to look.
+        let Some(object) = self.server.within(|state, _| state.remove(&key)) else {
+            return Err(format!("{plural} {name} in {namespace:?} is not there"));
+        };
         let again = json!({
             "apiVersion": object["apiVersion"], "kind": object["kind"],
             "metadata": { "name": name }, "spec": object["spec"],
@@ -245,7 +259,9 @@ impl People {
                 return Ok(());
             }
             if waited >= PATIENCE {
-                return Err(format!("{method} {plural} {name} in {namespace:?} was answered {answer} for {PATIENCE:?}"));
+                return Err(format!(
+                    "{method} {plural} {name} in {namespace:?} was answered {answer} for {PATIENCE:?}"
+                ));
             }
             sleep(PAUSE).await;
             waited += PAUSE;

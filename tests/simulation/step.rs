@@ -47,6 +47,10 @@ pub enum Step {
     SetClock(u8, i16),
     /// Billing does not answer for so many seconds.
     BillingDown(u8),
+    /// The ledger's database does not answer for so many seconds.
+    LedgerDown(u8),
+    /// The API server does not answer the replicas for so many seconds.
+    ServerDown(u8),
     /// The API server forgets what it could tell watches.
     Compact,
 }
@@ -61,6 +65,8 @@ impl Step {
                 | Self::Pause(..)
                 | Self::SetClock(..)
                 | Self::BillingDown(_)
+                | Self::LedgerDown(_)
+                | Self::ServerDown(_)
                 | Self::Compact
         )
     }
@@ -180,12 +186,14 @@ fn of_backup(random: &SeededRandom, tenant: u8, known: &mut Tenant) -> Option<St
 
 fn trouble(random: &SeededRandom) -> Step {
     let replica = small(random, 2);
-    match random.bits() % 7 {
+    match random.bits() % 9 {
         0 | 1 => Step::Kill(replica),
         2 => Step::Stop(replica),
         3 => Step::Pause(replica, 1 + small(random, 20)),
         4 => Step::SetClock(replica, [-90, -7, 0, 7, 90][below(random, 5)]),
         5 => Step::BillingDown(1 + small(random, 60)),
+        6 => Step::LedgerDown(1 + small(random, 30)),
+        7 => Step::ServerDown(1 + small(random, 30)),
         _ => Step::Compact,
     }
 }

@@ -22,14 +22,14 @@ use serde_json::{Value, json};
 use tokio::{sync::watch as signal, time::sleep};
 use trueup::domain::Clock;
 
+use self::{
+    answer::{Answered, refuse, reply},
+    request::Asked,
+};
 pub use self::{
     answer::{Refusal, Stream},
     request::{Target, Verb},
     state::{Change, Key, State},
-};
-use self::{
-    answer::{Answered, refuse, reply},
-    request::Asked,
 };
 
 /// How long the contents of a namespace take to go.
@@ -51,7 +51,8 @@ type Witness = Box<dyn Fn(&Change) + Send + Sync>;
 impl ApiServer {
     /// With the namespaces that every cluster has.
     pub fn start(clock: Arc<dyn Clock>) -> Self {
-        let server = Self { state: Arc::default(), changed: Arc::new(signal::channel(0).0), clock, witness: Arc::default() };
+        let server =
+            Self { state: Arc::default(), changed: Arc::new(signal::channel(0).0), clock, witness: Arc::default() };
         for name in ["default", "kube-system"] {
             let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
             server.change(|state, now| state.create(&Target::namespace(name), namespace, now)).expect("it is empty");
@@ -100,9 +101,14 @@ impl ApiServer {
         self.state().history()
     }
 
+    /// How much was written of these kinds.
+    pub fn writes_of(&self, plurals: &[&str]) -> usize {
+        self.state().writes(|plural| plurals.contains(&plural))
+    }
+
     /// How much was written, but for these kinds.
     pub fn writes_but_for(&self, plurals: &[&str]) -> usize {
-        self.state().writes_but_for(plurals)
+        self.state().writes(|plural| !plurals.contains(&plural))
     }
 
     /// The UID of `kube-system`.

@@ -77,10 +77,9 @@ impl State {
         self.changes.clear();
     }
 
-    /// How much was written, but for these kinds.
-    pub fn writes_but_for(&self, plurals: &[&str]) -> usize {
-        let counted = self.written.iter().filter(|(plural, _)| !plurals.contains(&plural.as_str()));
-        counted.map(|(_, count)| count).sum()
+    /// How much was written of the kinds that count.
+    pub fn writes(&self, counts: impl Fn(&str) -> bool) -> usize {
+        self.written.iter().filter(|(plural, _)| counts(plural)).map(|(_, count)| count).sum()
     }
 
     pub fn history(&self) -> Vec<String> {

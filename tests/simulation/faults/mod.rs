@@ -11,7 +11,7 @@ mod passage;
 pub mod store;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -108,19 +108,33 @@ pub struct Faults {
 struct Inner {
     plan: Plan,
     counts: HashMap<(Surface, String), u32>,
+    /// What cannot be reached at all.
+    down: BTreeSet<Surface>,
     passed: Vec<Passed>,
     struck: Vec<(Point, Fault)>,
 }
 
 impl Faults {
     pub fn new(plan: Plan) -> Arc<Self> {
-        let inner = Inner { plan, counts: HashMap::new(), passed: vec![], struck: vec![] };
+        let inner = Inner { plan, counts: HashMap::new(), down: BTreeSet::new(), passed: vec![], struck: vec![] };
         Arc::new(Self { inner: Mutex::new(inner) })
     }
 
     /// From now on nothing goes wrong any more.
     pub fn end(&self) {
         self.inner().plan = Plan::Nothing;
+    }
+
+    /// Nothing reaches these any more, or everything does again.
+    pub fn cut_off(&self, surfaces: &[Surface], down: bool) {
+        let mut inner = self.inner();
+        for surface in surfaces {
+            if down {
+                inner.down.insert(*surface);
+            } else {
+                inner.down.remove(surface);
+            }
+        }
     }
 
     /// What was passed, in order.
@@ -140,6 +154,7 @@ impl Faults {
         let point = Point { surface, what, nth: *count };
         *count += 1;
         let fault = match &inner.plan {
+            _ if inner.down.contains(&surface) => Some(Fault::Refused),
             Plan::Nothing => None,
             Plan::Exactly(all) => all.iter().find(|(at, _)| *at == point).map(|(_, fault)| *fault),
             Plan::Seeded(chances) => chances.of(&point),

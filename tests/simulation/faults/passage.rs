@@ -72,10 +72,10 @@ impl Passage {
                 self.life.goes_on().await;
                 Heard::Told
             }
-            Some(Fault::Cut) => Heard::Cut,
+            Some(Fault::Cut | Fault::Refused) => Heard::Cut,
             Some(Fault::Expired) => Heard::Expired,
             Some(Fault::CrashBefore | Fault::CrashAfter) => self.die().await,
-            Some(Fault::Refused | Fault::Lost | Fault::Late(_)) | None => Heard::Told,
+            Some(Fault::Lost | Fault::Late(_)) | None => Heard::Told,
         }
     }
 

@@ -8,22 +8,30 @@ mod pods;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    future::pending,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use serde_json::Value;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, sleep_until},
+};
 
 use crate::apiserver::{ApiServer, State, Target};
 
 /// How long news take to reach those who act on them.
 const LAG: Duration = Duration::from_millis(40);
 
+/// What they act on.
+const KINDS: [&str; 3] = ["deployments", "jobs", "pods"];
+
 /// What ails the applications. Clones are the same.
 #[derive(Clone, Debug, Default)]
 pub struct Ailments {
     sick: Arc<Mutex<BTreeSet<(String, String)>>>,
+    changed: Arc<Notify>,
 }
 
 impl Ailments {
@@ -35,6 +43,7 @@ impl Ailments {
         } else {
             self.sick().remove(&key);
         }
+        self.changed.notify_one();
     }
 
     fn ails(&self, namespace: &str, app: &str) -> bool {
@@ -77,21 +86,36 @@ impl Nodes {
 
 /// Works until it is dropped.
 pub async fn run(server: ApiServer, ailments: Ailments) {
+    let fell_sick = ailments.changed.clone();
     let mut nodes = Nodes { ailments, due: BTreeMap::new(), templates: BTreeMap::new(), again: None };
     let mut changes = server.changes();
     loop {
         changes.mark_unchanged();
         nodes.again = None;
+        let seen = server.writes_of(&KINDS);
         server.within(|state, now| {
             garbage::collect(state, &now);
             deployments::control(&mut nodes, state, &now);
             jobs::control(&mut nodes, state, &now);
         });
-        // Also what nobody wrote: an application falls sick.
-        let again = nodes.again.unwrap_or_else(|| Instant::now() + Duration::from_secs(1));
+        let again = nodes.again;
+        let due = async {
+            match again {
+                Some(at) => sleep_until(at).await,
+                None => pending().await,
+            }
+        };
+        let news = async {
+            while server.writes_of(&KINDS) == seen {
+                // The server lives as long as this.
+                let _ = changes.changed().await;
+            }
+            sleep(LAG).await;
+        };
         tokio::select! {
-            _ = changes.changed() => sleep(LAG).await,
-            () = sleep_until(again) => {}
+            () = news => {}
+            () = fell_sick.notified() => {}
+            () = due => {}
         }
     }
 }

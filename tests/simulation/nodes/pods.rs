@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{target, text};
+use super::target;
 use crate::apiserver::State;
 
 /// Makes a pod of `owner`'s template.
@@ -51,9 +51,4 @@ pub fn running(pod: &Value, ready: bool, trouble: Option<&str>, now: &Value) -> 
             "restartCount": 0, "state": state,
         }],
     })
-}
-
-/// The image that a template asks for.
-pub fn image(owner: &Value) -> &str {
-    text(&owner["spec"]["template"]["spec"]["containers"][0]["image"])
 }
