@@ -63,7 +63,7 @@ CREATE TABLE transition (
     position     INTEGER NOT NULL,
     uid          TEXT    NOT NULL,
     sequence     INTEGER NOT NULL,
-    event_id     TEXT    NOT NULL UNIQUE,
+    event_id     TEXT    NOT NULL,
     epoch        INTEGER NOT NULL,
     from_state   TEXT,
     to_state     TEXT    NOT NULL,

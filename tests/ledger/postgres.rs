@@ -3,7 +3,7 @@
 use std::{sync::Arc, task::Poll, time::Duration};
 
 use futures::FutureExt;
-use sqlx::{Connection, Executor, PgConnection, postgres::PgConnectOptions, query};
+use sqlx::{Connection, Executor, PgConnection, postgres::PgConnectOptions, query, query_scalar};
 use trueup::{
     domain::{Clock, DestinationId, Epoch, Era, Sequence, SystemClock},
     ledger::{
@@ -282,4 +282,48 @@ async fn a_claim_finds_the_row_that_woke_its_lane_after_it_began() {
     let other = claims.iter().find(|claim| claim.uid.as_str() == "other").expect("its lane is awake, so it is claimed");
     let sent: Vec<_> = other.rows.iter().map(|row| row.sequence.get()).collect();
     assert_eq!((other.acked.get(), other.head.get(), sent), (1, 2, vec![2]));
+}
+
+/// How many entries of the lanes' indexes have been read in all.
+async fn lane_entries_read(connection: &mut PgConnection) -> i64 {
+    let read = "SELECT sum(idx_tup_read)::bigint FROM pg_stat_user_indexes WHERE relname = 'lane'";
+    query_scalar(read).fetch_one(connection).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_append_reads_no_lanes_but_its_own_however_many_there_are() {
+    let url = Postgres::shared().database().await;
+    let lab = Lab::at(url.clone()).await;
+    let epoch = lab.lead().await;
+    lab.store.open_destination(&DestinationId::new("billing"), START).await.unwrap();
+    lab.stream(epoch, "mine", 1).await;
+    lab.append(epoch, &[nth("beside", 0, START), nth("another", 0, START)]).await;
+    let mut watcher = PgConnection::connect(&url).await.unwrap();
+    // Not yet analysed, as a table is that has grown quickly.
+    let others = "INSERT INTO lane (destination, uid, acked, phase, due_at, from_position) \
+        SELECT 'billing', 'other-' || n, 0, 4, 0, 1 FROM generate_series(1, 20000) n";
+    query(others).execute(&mut watcher).await.unwrap();
+    let before = lane_entries_read(&mut watcher).await;
+
+    let store = lab.reopen();
+    // More often than a prepared statement is planned for its parameters, alone and as some of many.
+    for n in 1..=10 {
+        let alone = store.append(SHARD, epoch, START, &[nth("mine", n, START)]).await.unwrap();
+        let two = [nth("beside", n, START), nth("another", n, START)];
+        let together = store.append(SHARD, epoch, START, &two).await.unwrap();
+        let appended = |outcome: &Outcome| matches!(outcome, Outcome::Appended(_));
+        assert!(alone.iter().chain(&together).all(appended), "{alone:?} {together:?}");
+    }
+    // A session tells what it has read when it ends.
+    drop(store);
+    let clock = SystemClock::default();
+    let read = loop {
+        let read = lane_entries_read(&mut watcher).await - before;
+        if read >= 30 {
+            break read;
+        }
+        assert!(clock.monotonic() < Duration::from_secs(30), "the statistics never came: {read}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert!(read < 1_000, "30 rows of one destination were written, and {read} entries of lanes read");
 }

@@ -1,11 +1,12 @@
 //! What only a file shows: a disk that takes nothing for a while, and somebody else who is writing.
 
-use std::{process::Command, sync::Arc, time::Duration};
+use std::{process::Command, sync::Arc, task::Poll, time::Duration};
 
+use futures::FutureExt;
 use sqlx::{Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
 use trueup::{
     domain::{Clock, SystemClock},
-    ledger::{Appender, AppenderLimits, Draft},
+    ledger::{Appender, AppenderLimits, Draft, Outcome},
 };
 
 use crate::lab::{Lab, SHARD, START, appended, nth};
@@ -104,5 +105,39 @@ async fn somebody_else_who_writes_is_waited_for() {
     });
     appended(&outcome.unwrap());
     assert_eq!(lab.store.counts().await.unwrap().transitions, 1);
+    lab.assert_clean().await;
+}
+
+#[tokio::test]
+async fn an_append_that_is_dropped_at_any_moment_leaves_the_file_to_the_next_one() {
+    let lab = Lab::sqlite().await;
+    let epoch = lab.lead().await;
+    let mut reader = SqliteConnection::connect(&lab.url()).await.unwrap();
+    // Alone, and as one of many: they are written in different ways.
+    for others in [0, 20] {
+        let mut finished = false;
+        for moment in 0.. {
+            let drafts: Vec<_> = (0..=others).map(|n| nth(&format!("{others}-{moment}-{n}"), 0, START)).collect();
+            let mut appending = lab.store.append(SHARD, epoch, START, &drafts);
+            for _ in 0..moment {
+                let polled = std::future::poll_fn(|context| Poll::Ready(appending.poll_unpin(context))).await;
+                if let Poll::Ready(outcome) = polled {
+                    outcome.unwrap();
+                    finished = true;
+                    break;
+                }
+                // Time for SQLite's thread to answer.
+                reader.execute("SELECT count(*) FROM shard").await.unwrap();
+            }
+            drop(appending);
+            if finished {
+                break;
+            }
+            // Committed or not: whoever comes next is told which, and is not kept waiting by what was left behind.
+            let outcomes = lab.append(epoch, &drafts).await;
+            let again = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Stale(Some(_)))).count();
+            assert!([0, drafts.len()].contains(&again), "all or nothing: {again} of {}", drafts.len());
+        }
+    }
     lab.assert_clean().await;
 }

@@ -17,6 +17,7 @@ pub async fn connect(path: &Path) -> SqliteConnection {
         .filename(path)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
+        .pragma("cache_size", "-16384")
         .foreign_keys(false);
     SqliteConnection::connect_with(&options).await.unwrap()
 }

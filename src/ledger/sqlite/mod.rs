@@ -19,9 +19,11 @@ mod read;
 #[path = "../read_past.rs"]
 mod read_past;
 mod retention;
+mod turn;
 #[allow(clippy::duplicate_mod, reason = "once for each database, see its first lines")]
 #[path = "../whose.rs"]
 mod whose;
+mod write;
 mod write_one;
 
 use std::{path::Path, sync::LazyLock, time::Duration};
@@ -64,7 +66,14 @@ pub(super) fn newest_migration() -> i64 {
 }
 
 /// Takes the write lock at once. A transaction that begins by reading can find, on its first write, that it may not.
-const BEGIN: &str = "BEGIN IMMEDIATE";
+macro_rules! begin_immediate {
+    () => {
+        "BEGIN IMMEDIATE"
+    };
+}
+use begin_immediate;
+
+const BEGIN: &str = begin_immediate!();
 
 /// What a SELECT ends with that locks lanes: nothing, since the whole file is locked.
 macro_rules! lane_lock {
@@ -95,10 +104,16 @@ async fn clock(_: &mut Connection, now: Timestamp) -> Result<Timestamp, sqlx::Er
 /// How long to wait for another process (`trueup outbox retry`, say) that is writing.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// What the writer keeps of the file in memory, in KiB where it is below zero. A batch touches some pages of each index for every
+/// row: with the usual 2 MiB, a large one would be written out half way and read back.
+const CACHE: &str = "-16384";
+
 fn pool(connections: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(2 * PATIENCE)
+        // There is no server that could have gone away meanwhile.
+        .test_before_acquire(false)
         // After an I/O error or on a full disk, SQLite may roll back by itself. The driver's own rollback then fails, and
         // it takes the session to be inside a transaction for ever, where no other can begin.
         .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
@@ -132,7 +147,7 @@ impl SqliteStore {
             .busy_timeout(PATIENCE);
         Ok(Self {
             tables,
-            writing: pool(1).connect_lazy_with(options.clone()),
+            writing: pool(1).connect_lazy_with(options.clone().pragma("cache_size", CACHE)),
             reading: pool(4).connect_lazy_with(options.pragma("query_only", "on")),
             known: Known::default(),
         })

@@ -6,19 +6,25 @@
 use sqlx::{Sqlite, SqliteConnection, query::Query, sqlite::SqliteArguments};
 
 /// Rows in one statement, the most first. SQLite takes at most 32,766 parameters.
-const SIZES: [usize; 3] = [100, 10, 1];
+const SIZES: [usize; 4] = [100, 32, 8, 1];
 
 /// One statement in several sizes.
-pub(super) struct Multi([(usize, String); SIZES.len()]);
+pub(super) struct Multi {
+    sizes: [(usize, String); SIZES.len()],
+}
 
 /// A statement whose parameters are being bound.
 pub(super) type Binding = Query<'static, Sqlite, SqliteArguments>;
 
 impl Multi {
-    /// `before VALUES (?, ...), ... after`, with `columns` parameters for each row.
+    /// `before (VALUES (?, ...), ...) after`, with `columns` parameters for each row.
+    ///
+    /// Rows that a size has too many of are NULL throughout: `after` has to leave them out.
     pub(super) fn new(before: &str, columns: usize, after: &str) -> Self {
         let row = format!("({})", vec!["?"; columns].join(", "));
-        Self(SIZES.map(|size| (size, format!("{before} VALUES {} {after}", vec![row.as_str(); size].join(", ")))))
+        let sizes =
+            SIZES.map(|size| (size, format!("{before} (VALUES {}) {after}", vec![row.as_str(); size].join(", "))));
+        Self { sizes }
     }
 
     /// Writes `rows`, whose values `bind` binds in the columns' order.
@@ -28,12 +34,17 @@ impl Multi {
         mut rows: &[T],
         bind: impl Fn(Binding, &T) -> Binding,
     ) -> Result<(), sqlx::Error> {
-        for (size, sql) in &self.0 {
-            while let Some((now, later)) = rows.split_at_checked(*size) {
-                now.iter().fold(sqlx::query(sql.as_str()), &bind).execute(&mut *connection).await?;
-                rows = later;
-            }
+        while !rows.is_empty() {
+            let (now, later) = rows.split_at(rows.len().min(SIZES[0]));
+            now.iter().fold(sqlx::query(self.text(now.len())), &bind).execute(&mut *connection).await?;
+            rows = later;
         }
         Ok(())
+    }
+
+    /// The statement for up to so many `rows`, the smallest there is. What is not bound is NULL.
+    pub(super) fn text(&self, rows: usize) -> &str {
+        let fits = self.sizes.iter().rev().find(|(size, _)| *size >= rows);
+        fits.map_or("", |(_, sql)| sql)
     }
 }

@@ -1,10 +1,10 @@
 //! What an append of one row writes to a stream that is open already: what most appends are while nothing much happens.
 //!
-//! The same as a batch of one, in one go: each way to SQLite's thread and back costs more than such a statement.
+//! The same as a batch of one, commit and all, in one go: each way to SQLite's thread and back costs more than such a statement.
 
 use sqlx::{SqliteConnection, query};
 
-use super::append::bind_row;
+use super::write::bind_row;
 use crate::{
     domain::Timestamp,
     ledger::{
@@ -13,17 +13,18 @@ use crate::{
     },
 };
 
-/// The parameters have the same numbers in all four.
-const WRITE: &str = "INSERT INTO transition (shard, position, uid, sequence, event_id, epoch, from_state, to_state, reason, \
+/// The parameters have the same numbers in all of them.
+pub(super) const WRITE: &str = "INSERT INTO transition (shard, position, uid, sequence, event_id, epoch, from_state, to_state, reason, \
        generation, tenant, effective_at, not_before, not_after, time_source, recorded_at, body, prev_hash, hash) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19); \
-     UPDATE resource SET namespace = $20, name = $21, tenant = $11, account = $22, plan = $23, state = $8, sequence = $4, \
-       hash = $19, epoch = $6, era = $24, generation = $10, replicas = $25, cpu_millicores = $26, memory_bytes = $27, \
-       storage_bytes = $28, reason = $9, message = $29, effective_at = $12, recorded_at = $16, entered_at = $30, \
-       closed_at = $31, entered = $32 WHERE uid = $3; \
-     UPDATE lane SET phase = 1, due_at = $34 \
-       WHERE destination IN (SELECT id FROM destination) AND uid = $3 AND phase = 0; \
-     UPDATE shard SET head = $2, recorded_at = $33 WHERE id = $1 AND epoch = $6";
+     UPDATE resource SET tenant = $11, account = $20, plan = $21, state = $8, sequence = $4, hash = $19, epoch = $6, \
+       era = $22, generation = $10, replicas = $23, cpu_millicores = $24, memory_bytes = $25, storage_bytes = $26, \
+       reason = $9, message = $27, effective_at = $12, recorded_at = $16, entered_at = $28, entered = $29 WHERE uid = $3; \
+     UPDATE resource SET closed_at = $30 WHERE uid = $3 AND closed_at IS NOT $30; \
+     UPDATE lane SET phase = 1, due_at = $31 \
+       WHERE destination IN (SELECT id FROM destination) AND uid = $3 AND +phase = 0; \
+     UPDATE shard SET head = $2, recorded_at = $32 WHERE id = $1 AND epoch = $6; \
+     COMMIT";
 
 /// The one row that `batch` is, and the head that it makes, if nothing is written besides.
 pub(super) fn alone(batch: &Batch) -> Option<(&Row, &Head)> {
@@ -33,7 +34,7 @@ pub(super) fn alone(batch: &Batch) -> Option<(&Row, &Head)> {
     }
 }
 
-/// Writes `row`, which makes `head` of its stream and `shard` of its shard.
+/// Writes and commits `row`, which makes `head` of its stream and `shard` of its shard.
 pub(super) async fn write_one(
     connection: &mut SqliteConnection,
     shard: &ShardRow,
@@ -43,8 +44,6 @@ pub(super) async fn write_one(
 ) -> Result<(), sqlx::Error> {
     let subject = &head.subject;
     bind_row(query(WRITE), row)
-        .bind(subject.namespace.as_deref())
-        .bind(subject.name.as_str())
         .bind(subject.account.as_str())
         .bind(subject.plan.as_str())
         .bind(head.era.get())
@@ -54,10 +53,10 @@ pub(super) async fn write_one(
         .bind(head.billable.storage_bytes.cast_signed())
         .bind(head.message.as_str())
         .bind(head.entered_at.as_micros())
-        .bind(head.closed_at.map(Timestamp::as_micros))
         .bind(head.entered.get())
-        .bind(shard.recorded_at.map(Timestamp::as_micros))
+        .bind(head.closed_at.map(Timestamp::as_micros))
         .bind(now.as_micros())
+        .bind(shard.recorded_at.map(Timestamp::as_micros))
         .execute(connection)
         .await
         .map(drop)
