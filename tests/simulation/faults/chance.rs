@@ -26,6 +26,7 @@ enum Kind {
     Late,
     CrashBefore,
     CrashAfter,
+    CrashLate,
     Held,
     Cut,
     Expired,
@@ -40,7 +41,8 @@ impl Chances {
             let chosen: Vec<Kind> = all.iter().copied().filter(|_| random.bits() % 3 != 0).collect();
             if chosen.is_empty() { all.to_vec() } else { chosen }
         };
-        let kinds = some(&[Kind::Refused, Kind::Slow, Kind::Lost, Kind::Late, Kind::CrashBefore, Kind::CrashAfter]);
+        let crashes = [Kind::CrashBefore, Kind::CrashAfter, Kind::CrashLate];
+        let kinds = some(&[&[Kind::Refused, Kind::Slow, Kind::Lost, Kind::Late], crashes.as_slice()].concat());
         let news = some(&[Kind::Held, Kind::Cut, Kind::Expired]);
         Self { seed, frequent, kinds, news }
     }
@@ -57,7 +59,7 @@ impl Chances {
         let kinds = if point.surface == Surface::News { &self.news } else { &self.kinds };
         let kind = kinds[below(&random, kinds.len())];
         // A process that dies all the time gets nowhere.
-        if matches!(kind, Kind::CrashBefore | Kind::CrashAfter) && random.bits() % 4 != 0 {
+        if matches!(kind, Kind::CrashBefore | Kind::CrashAfter | Kind::CrashLate) && random.bits() % 4 != 0 {
             return None;
         }
         let millis = |least: u64, most: u64| least + random.bits() % (most - least);
@@ -68,6 +70,7 @@ impl Chances {
             Kind::Late => Fault::Late(millis(100, 6_000)),
             Kind::CrashBefore => Fault::CrashBefore,
             Kind::CrashAfter => Fault::CrashAfter,
+            Kind::CrashLate => Fault::CrashLate(millis(100, 9_000)),
             Kind::Held => Fault::Held(millis(100, 40_000)),
             Kind::Cut => Fault::Cut,
             Kind::Expired => Fault::Expired,

@@ -71,6 +71,8 @@ pub enum Fault {
     CrashBefore,
     /// It is done, and the process dies.
     CrashAfter,
+    /// The process dies, and what it had sent is done so many milliseconds later.
+    CrashLate(u64),
     /// A watch tells nothing for so many milliseconds; then it goes on where it was.
     Held(u64),
     /// A watch ends.

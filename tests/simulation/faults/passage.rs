@@ -38,11 +38,14 @@ impl Passage {
     ) -> Result<T, Silence> {
         self.life.goes_on().await;
         let (number, fault) = self.faults.meet(surface, what);
-        if let Some(Fault::Late(after)) = fault {
+        if let Some(Fault::Late(after) | Fault::CrashLate(after)) = fault {
             tokio::spawn(async move {
                 sleep(Duration::from_millis(after)).await;
                 deed.await;
             });
+            if fault == Some(Fault::CrashLate(after)) {
+                return self.die().await;
+            }
             return Err(Silence::Perhaps);
         }
         self.meet(number, fault, deed, changed).await
@@ -74,7 +77,7 @@ impl Passage {
             }
             Some(Fault::Cut | Fault::Refused) => Heard::Cut,
             Some(Fault::Expired) => Heard::Expired,
-            Some(Fault::CrashBefore | Fault::CrashAfter) => self.die().await,
+            Some(Fault::CrashBefore | Fault::CrashAfter | Fault::CrashLate(_)) => self.die().await,
             Some(Fault::Lost | Fault::Late(_)) | None => Heard::Told,
         }
     }
@@ -88,7 +91,7 @@ impl Passage {
     ) -> Result<T, Silence> {
         match fault {
             Some(Fault::Refused | Fault::Late(_)) => return Err(Silence::Nothing),
-            Some(Fault::CrashBefore) => self.die().await,
+            Some(Fault::CrashBefore | Fault::CrashLate(_)) => self.die().await,
             Some(Fault::Slow(millis) | Fault::Held(millis)) => sleep(Duration::from_millis(millis)).await,
             Some(Fault::Lost | Fault::CrashAfter | Fault::Cut | Fault::Expired) | None => {}
         }
