@@ -10,7 +10,7 @@ use futures::FutureExt as _;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 use trueup::{
-    api::{LedgerRef, label},
+    api::{LedgerRef, annotation, label},
     domain::{Event, Uid},
     ledger::{self, Head, LaneView, Row, RowQuery, Store},
     lifecycle::{FINALIZER, TABLES},
@@ -42,19 +42,26 @@ const CHILDREN: [&str; 7] =
 pub fn attend(world: &World) {
     let (ledger, seen) = (world.ledger.clone(), world.seen.clone());
     world.server.watched_by(move |change| {
-        if change.key.group != "trueup.dev" {
-            return;
-        }
         let Some(after) = &change.after else { return };
-        let Ok(shown) = serde_json::from_value::<LedgerRef>(after["status"]["ledger"].clone()) else { return };
-        let uid = Uid::new(shown.uid.as_str());
+        let Some((uid, sequence)) = said(&change.key, after) else { return };
         // In memory, the ledger answers at once.
         let head = ledger.head(&uid).now_or_never().and_then(Result::ok).flatten();
         let reached = head.as_ref().map_or(0, |head| head.sequence.get());
-        if shown.sequence > reached {
-            seen.note(format!("the status of {} led: {} of {reached}", change.key.name, shown.sequence));
+        if sequence > reached {
+            let Key { plural, name, .. } = &change.key;
+            seen.note(format!("{plural} {name} led: it speaks of {sequence}, and the ledger had {reached}"));
         }
     });
+}
+
+/// The row that an object speaks of: a status of where the ledger stands, a backup's Job of the claim that it was made for.
+fn said(key: &Key, object: &Value) -> Option<(Uid, i64)> {
+    if key.plural == "jobs" {
+        let uid = object["metadata"]["annotations"][annotation::OWNER_UID].as_str()?;
+        return Some((Uid::new(uid), key.name.rsplit('-').next()?.parse().ok()?));
+    }
+    let shown: LedgerRef = serde_json::from_value(object["status"]["ledger"].clone()).ok()?;
+    (key.group == "trueup.dev").then(|| (Uid::new(shown.uid), shown.sequence))
 }
 
 /// What was seen on the way that must never be.

@@ -80,7 +80,7 @@ fn backup(number: u8, good: bool) -> Value {
             "source": { "command": { "image": image, "command": ["dump"], "fileName": "all.sql" } },
             "repositoryRef": { "name": "vault" },
             "timeoutSeconds": 600,
-            "deletionPolicy": if number % 2 == 0 { "Retain" } else { "Delete" },
+            "deletionPolicy": if number.is_multiple_of(2) { "Retain" } else { "Delete" },
         },
     })
 }

@@ -101,16 +101,16 @@ pub fn generate(seed: u64) -> Vec<Step> {
         let done = match known {
             None => {
                 *known = Some(Tenant::default());
-                Some(Step::CreateTenant(tenant))
+                Step::CreateTenant(tenant)
             }
-            Some(_) if random.bits() % 12 == 0 => of_tenant(&random, tenant, known),
-            Some(known) if random.bits() % 4 == 0 => of_backup(&random, tenant, known),
+            Some(_) if random.bits().is_multiple_of(12) => of_tenant(&random, tenant, known),
+            Some(known) if random.bits().is_multiple_of(4) => of_backup(&random, tenant, known),
             Some(known) => of_app(&random, tenant, known),
         };
-        steps.extend(done);
+        steps.push(done);
         match random.bits() % 3 {
             0 => steps.push(Step::Wait(small(&random, 20))),
-            1 => steps.extend((random.bits() % 2 == 0).then(|| trouble(&random))),
+            1 => steps.extend((random.bits().is_multiple_of(2)).then(|| trouble(&random))),
             _ => {}
         }
     }
@@ -127,8 +127,8 @@ fn small(random: &SeededRandom, end: u8) -> u8 {
     u8::try_from(below(random, usize::from(end))).expect("it is below a byte")
 }
 
-fn of_tenant(random: &SeededRandom, tenant: u8, known: &mut Option<Tenant>) -> Option<Step> {
-    Some(match random.bits() % 7 {
+fn of_tenant(random: &SeededRandom, tenant: u8, known: &mut Option<Tenant>) -> Step {
+    match random.bits() % 7 {
         0 => {
             *known = None;
             Step::DeleteTenant(tenant)
@@ -139,25 +139,25 @@ fn of_tenant(random: &SeededRandom, tenant: u8, known: &mut Option<Tenant>) -> O
             Step::LoseNamespace(tenant)
         }
         3 => Step::Relabel(tenant),
-        4 => Step::ChangePlan(tenant, random.bits() % 2 == 0),
-        _ => Step::SuspendTenant(tenant, random.bits() % 2 == 0),
-    })
+        4 => Step::ChangePlan(tenant, random.bits().is_multiple_of(2)),
+        _ => Step::SuspendTenant(tenant, random.bits().is_multiple_of(2)),
+    }
 }
 
-fn of_app(random: &SeededRandom, tenant: u8, known: &mut Tenant) -> Option<Step> {
+fn of_app(random: &SeededRandom, tenant: u8, known: &mut Tenant) -> Step {
     let number = small(random, APPS);
     let Some(at) = known.apps.iter().position(|app| app.number == number) else {
         known.apps.push(App { number, sick: false, missing: false });
-        return Some(Step::CreateApp(tenant, number));
+        return Step::CreateApp(tenant, number);
     };
     let app = &mut known.apps[at];
-    Some(match random.bits() % 9 {
+    match random.bits() % 9 {
         0 | 1 => Step::Scale(tenant, number, small(random, 4)),
         2 => {
-            app.missing = random.bits() % 3 == 0;
+            app.missing = random.bits().is_multiple_of(3);
             Step::Release(tenant, number, 1 + small(random, 8), !app.missing)
         }
-        3 => Step::SuspendApp(tenant, number, random.bits() % 2 == 0),
+        3 => Step::SuspendApp(tenant, number, random.bits().is_multiple_of(2)),
         4 | 5 => {
             app.sick = !app.sick;
             Step::Sicken(tenant, number, app.sick)
@@ -168,20 +168,20 @@ fn of_app(random: &SeededRandom, tenant: u8, known: &mut Tenant) -> Option<Step>
         }
         7 => Step::RebirthApp(tenant, number),
         _ => Step::ScaleByHand(tenant, number, small(random, 4)),
-    })
+    }
 }
 
-fn of_backup(random: &SeededRandom, tenant: u8, known: &mut Tenant) -> Option<Step> {
+fn of_backup(random: &SeededRandom, tenant: u8, known: &mut Tenant) -> Step {
     let number = small(random, BACKUPS);
     if !known.backups.contains(&number) {
         known.backups.push(number);
-        return Some(Step::CreateBackup(tenant, number, random.bits() % 4 != 0));
+        return Step::CreateBackup(tenant, number, !random.bits().is_multiple_of(4));
     }
-    if random.bits() % 3 == 0 {
-        return Some(Step::RebirthBackup(tenant, number));
+    if random.bits().is_multiple_of(3) {
+        return Step::RebirthBackup(tenant, number);
     }
     known.backups.retain(|known| *known != number);
-    Some(Step::DeleteBackup(tenant, number))
+    Step::DeleteBackup(tenant, number)
 }
 
 fn trouble(random: &SeededRandom) -> Step {

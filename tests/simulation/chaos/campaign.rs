@@ -23,8 +23,15 @@ const LIVES: [&[Step]; 3] = [
 ];
 
 /// What goes wrong with what changes something.
-const OF_EFFECTS: [Fault; 6] =
-    [Fault::Refused, Fault::Slow(4_000), Fault::Lost, Fault::Late(4_000), Fault::CrashBefore, Fault::CrashAfter];
+const OF_EFFECTS: [Fault; 7] = [
+    Fault::Refused,
+    Fault::Slow(4_000),
+    Fault::Lost,
+    Fault::Late(4_000),
+    Fault::CrashBefore,
+    Fault::CrashAfter,
+    Fault::CrashLate(4_000),
+];
 /// And with what does not.
 const OF_QUESTIONS: [Fault; 2] = [Fault::Refused, Fault::CrashBefore];
 /// And with what watches tell.
@@ -96,7 +103,7 @@ pub fn run(of: usize) -> Campaign {
                 hit.push(planned);
             }
             Err(panic) => {
-                campaign.failed.push(format!("// panicked: {panic} at {:?} {:?}", planned.point, planned.fault))
+                campaign.failed.push(format!("// panicked: {panic} at {:?} {:?}", planned.point, planned.fault));
             }
         }
     }

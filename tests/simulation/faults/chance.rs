@@ -38,7 +38,7 @@ impl Chances {
         let mut rate = |surface| (surface, [0, 5, 20, 60, 150][below(&random, 5)]);
         let frequent = [Surface::Read, Surface::Write, Surface::Store, Surface::Delivery, Surface::News].map(&mut rate);
         let some = |all: &[Kind]| {
-            let chosen: Vec<Kind> = all.iter().copied().filter(|_| random.bits() % 3 != 0).collect();
+            let chosen: Vec<Kind> = all.iter().copied().filter(|_| !random.bits().is_multiple_of(3)).collect();
             if chosen.is_empty() { all.to_vec() } else { chosen }
         };
         let crashes = [Kind::CrashBefore, Kind::CrashAfter, Kind::CrashLate];
@@ -59,7 +59,7 @@ impl Chances {
         let kinds = if point.surface == Surface::News { &self.news } else { &self.kinds };
         let kind = kinds[below(&random, kinds.len())];
         // A process that dies all the time gets nowhere.
-        if matches!(kind, Kind::CrashBefore | Kind::CrashAfter | Kind::CrashLate) && random.bits() % 4 != 0 {
+        if matches!(kind, Kind::CrashBefore | Kind::CrashAfter | Kind::CrashLate) && !random.bits().is_multiple_of(4) {
             return None;
         }
         let millis = |least: u64, most: u64| least + random.bits() % (most - least);

@@ -131,7 +131,7 @@ fn progressing(
     let passed = time(now).since(time(&was["lastUpdateTime"]));
     let patience = Duration::from_secs(deadline);
     if passed < patience {
-        nodes.look_again(Instant::now() + (patience - passed));
+        nodes.look_again(Instant::now() + patience.saturating_sub(passed));
         return was.clone();
     }
     if was["reason"] == "ProgressDeadlineExceeded" {
