@@ -3,13 +3,16 @@
 # Exact versions. Whoever has a registry at hand pins further: --build-arg DEBIAN_IMAGE=debian@sha256:...
 ARG RUST_IMAGE=docker.io/library/rust:1.95.0-bookworm
 ARG DEBIAN_IMAGE=docker.io/library/debian:12.11-slim
+# What artifacts are written by and read again with.
+ARG RESTIC=0.14.*
 
 FROM ${DEBIAN_IMAGE} AS runtime
+ARG RESTIC
 # restic is what the mover stores with, and what people recover with when Trueup is not there. A database is dumped by the tools of
 # its own image, so none of those are here.
 RUN apt-get update \
  && apt-get upgrade -y \
- && apt-get install -y --no-install-recommends ca-certificates restic \
+ && apt-get install -y --no-install-recommends ca-certificates "restic=$RESTIC" \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/*
 
 FROM ${RUST_IMAGE} AS build
@@ -30,15 +33,21 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     cargo build --locked --profile "$PROFILE" --bin trueup \
  && install -D -m 755 "target/$([ "$PROFILE" = dev ] && echo debug || echo "$PROFILE")/trueup" /made/trueup \
  && { [ "$PROFILE" != dev ] || strip /made/trueup; }
-# What is in the image, by name, version and licence.
+# What is in the image, by name, version and licence; and the licences' texts.
 COPY hack/image.d/sbom.jq ./
 COPY --from=runtime /var/lib/dpkg/status /runtime/status
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     cargo metadata --locked --format-version 1 --filter-platform "$(rustc -vV | sed -n 's/^host: //p')" \
-  | jq --rawfile debian /runtime/status --from-file sbom.jq >/made/sbom.cdx.json
+  | jq --rawfile debian /runtime/status --from-file sbom.jq >/made/sbom.cdx.json \
+ && jq --raw-output '.components[] | select(.purl | startswith("pkg:cargo/")) | "\(.name)-\(.version)"' /made/sbom.cdx.json \
+  | while read -r crate; do \
+      find /usr/local/cargo/registry/src/*/"$crate" -maxdepth 1 -type f \( -iname 'licen[cs]e*' -o -iname 'copying*' -o -iname 'notice*' \) \
+        -exec install -D -m 644 -t "/made/licences/$crate" {} +; \
+    done
 
 FROM runtime
 COPY --from=build /made/sbom.cdx.json /usr/share/trueup/sbom.cdx.json
+COPY --from=build /made/licences /usr/share/trueup/licences
 COPY --from=build /made/trueup /usr/local/bin/trueup
 # Nobody in particular: the number that the backup Jobs run as. Nothing is written outside of the volumes that are mounted.
 USER 65532:65532

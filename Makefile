@@ -23,6 +23,10 @@ mutations:
 chaos:
 	@hack/chaos
 
+## make fire            kills, stops and cuts off every process hundreds of times, in 15 to 20 minutes; SEED=7 for others, KILLS=40 for fewer
+fire:
+	@hack/fire
+
 ## make bench-ledger    how fast the ledger and the relay are beside bare SQL; BENCH="append lone" for parts of it
 bench-ledger:
 	@cargo bench --quiet --bench ledger -- $(BENCH)
@@ -31,9 +35,9 @@ bench-ledger:
 build:
 	@cargo build
 
-## make lint            formatting, clippy and shellcheck
+## make lint            formatting, clippy and shellcheck; licences, sources and advisories of all that comes in
 lint:
-	@hack/test format scripts clippy
+	@hack/test format scripts clippy deny
 
 ## make crds            write crds/, and their copies in the chart, anew from the types
 crds:
@@ -57,6 +61,11 @@ reference:
 	@cargo run --quiet --bin trueup -- reference > docs/reference/cli.md
 	@cargo run --quiet --bin trueup -- metrics > docs/reference/metrics.md
 	@cargo run --quiet --bin trueup -- crds --reference docs/reference/kinds
+	@hack/deny/licences > docs/reference/licences.md
+
+## make book            docs/ as a site, in target/book
+book:
+	@hack/book/build
 
 ## make vectors         write tests/vectors/ anew from what makes them
 vectors:
@@ -70,4 +79,4 @@ clean-clusters:
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
-.PHONY: demo test e2e mutations chaos bench-ledger build image lint crds chart schemas reference vectors clean-clusters help
+.PHONY: demo test e2e mutations chaos fire bench-ledger build image lint crds chart schemas reference book vectors clean-clusters help

@@ -123,6 +123,7 @@ on_every_store! {
     mend::a_lane_that_begins_with_a_snapshot_begins_later_when_that_is_voided
     mend::what_is_not_known_to_have_arrived_is_remembered_since_it_was_first_sent
     ahead::a_batch_decided_ahead_is_written_as_it_was_decided
+    ahead::the_next_batch_can_be_decided_while_one_is_being_written_and_grows_with_who_comes
     ahead::a_batch_decided_behind_what_did_not_come_is_decided_anew
     ahead::a_batch_decided_ahead_by_a_leader_that_is_deposed_meanwhile_is_fenced
     ahead::many_writers_are_told_the_truth_while_batches_overlap_and_answers_are_lost

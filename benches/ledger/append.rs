@@ -29,6 +29,7 @@ pub async fn run(plan: &Plan, lab: &Lab, report: &mut Report) {
         for (writers, rows) in LEVELS {
             let rows = (plan.scale(rows) / writers).max(1) * writers;
             let batch = writers.min(BATCH);
+            bare.take_turns(writers);
             let (mut took, mut bare_took, mut waits) = (Duration::ZERO, Duration::ZERO, Spans::default());
             let rounds = if plan.short { 1 } else { ROUNDS };
             // The first round warms up.

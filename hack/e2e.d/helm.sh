@@ -10,6 +10,9 @@ step() {
 }
 
 readonly system=trueup-system
+# What is upgraded from: the chart as it was released last.
+before_this=$(echo "$root"/tests/chart/before/trueup-*.tgz)
+chart=$root/charts/trueup
 
 helm_story() {
   open_helm_place
@@ -22,11 +25,11 @@ helm_story() {
 on_sqlite() {
   step "a namespace that lets in restricted pods only" new_namespace "$system" restricted
   step "helm installs the definitions" helm_quietly install trueup-crds "$root/charts/trueup-crds" --namespace "$system"
-  step "helm installs Trueup as it is by default, and its pod gets ready" on_defaults install
+  step "helm installs the chart before this one as it is by default, and its pod gets ready" from_before on_defaults install
   step "helm test" helm_quietly test trueup --namespace "$system"
   step "a tenant gets ready" a_tenant
-  step "helm upgrades it, with data in place" on_defaults upgrade --set leaseSeconds=4
-  step "helm rolls back" helm_quietly rollback trueup 1 --namespace "$system" --wait --timeout 120s
+  step "helm upgrades it to this one, with data in place" on_defaults upgrade --set leaseSeconds=4
+  step "helm rolls back to the one before" helm_quietly rollback trueup 1 --namespace "$system" --wait --timeout 120s
   step "the audit finds nothing" within 60 in_trueup statefulset audit
   step "helm uninstalls Trueup" helm_quietly uninstall trueup --namespace "$system" --wait --timeout 60s
   check "the tenant's namespaces are still there" kube get namespace acme-prod acme-dev
@@ -37,7 +40,13 @@ on_sqlite() {
   step "and the namespace goes" kube delete namespace "$system" --timeout 60s
 }
 
-on_defaults() { helm_quietly "$1" trueup "$root/charts/trueup" --namespace "$system" --wait --timeout 120s "${@:2}"; }
+# from_before CMD...: with the chart before this one.
+from_before() {
+  local -r chart=$before_this
+  "$@"
+}
+
+on_defaults() { helm_quietly "$1" trueup "$chart" --namespace "$system" --wait --timeout 120s "${@:2}"; }
 
 a_tenant() { kube apply --filename "$root/examples/tenant.yaml" && kube wait tenant/acme --for condition=Ready --timeout 60s; }
 
@@ -54,7 +63,7 @@ on_postgres() {
   step "a receiver, from the same image" a_receiver "$key"
   receiver=$(kube --namespace billing get service receiver --output jsonpath='{.spec.clusterIP}'):8090
   step "helm installs the definitions" helm_quietly install trueup-crds "$root/charts/trueup-crds" --namespace "$system"
-  step "helm installs Trueup, and its pods get ready" install_trueup --wait --timeout 120s
+  step "helm installs the chart before this one, and its pods get ready" from_before install_trueup --wait --timeout 120s
   step "helm test" helm_quietly test trueup --namespace "$system"
   check_memory
   step "the examples are applied" apply_examples
@@ -64,7 +73,7 @@ on_postgres() {
   check "Prometheus has every target up, every alert loaded, and data for every panel" prometheus_sees "$name" "$system" trueup
 
   start_load
-  step "helm upgrades it under load, pod by pod" install_trueup --set log.filter=debug --set podAnnotations.upgraded=yes --wait --timeout 180s
+  step "helm upgrades it to this one under load, pod by pod" install_trueup --set log.filter=debug --set podAnnotations.upgraded=yes --wait --timeout 180s
   step "helm rolls back under load" helm_quietly rollback trueup 1 --namespace "$system" --wait --timeout 180s
   stop_load
   check "no event was held up" delivery_during_load 30
@@ -105,7 +114,7 @@ check_memory() {
 helm_quietly() { inside helm "$@"; }
 
 install_trueup() {
-  inside helm upgrade --install trueup "$root/charts/trueup" --namespace trueup-system --set replicas=2 \
+  inside helm upgrade --install trueup "$chart" --namespace trueup-system --set replicas=2 \
     --set ledger.postgres.secretName=trueup-ledger --set receiver=http://receiver.billing:8090 --set resources.requests.cpu=300m "$@"
 }
 

@@ -18,7 +18,7 @@ def reachable($edges):
     .packages[] | select($used[.id] and .id != $root)
     | {
         type: "library", "bom-ref": "pkg:cargo/\(.name)@\(.version)", name, version, purl: "pkg:cargo/\(.name)@\(.version)",
-        licenses: (if .license then [{expression: (.license | gsub("/"; " OR "))}] else [] end)
+        licenses: (if .license then [{expression: (.license | gsub(" */ *"; " OR "))}] else [] end)
       }
   ] as $crates
 | [

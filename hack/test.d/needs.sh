@@ -6,7 +6,14 @@ get_what_is_missing() {
   get_postgres
   require "the tests" restic=restic jq=jq curl=curl openssl=openssl shellcheck=shellcheck setpriv=util-linux flock=util-linux pgrep=procps \
     python3=python3 node=nodejs npm=npm
-  mapfile -t scripts < <(grep --files-with-matches --recursive '^#!.*bash' hack .ci)
+  get_what_cuts_links
+  mapfile -t scripts < <(grep --files-with-matches --recursive '^#!.*bash' hack packaging .ci)
+}
+
+# get_what_cuts_links: for network namespaces and what goes wrong between them. Without root there are none, and their tests say
+# that they skip the cuts.
+get_what_cuts_links() {
+  ((EUID != 0)) || require "cutting links" ip=iproute2 tc=iproute2 nft=nftables unshare=util-linux setpriv=util-linux
 }
 
 # get_postgres: the programs of a server, as the ledger's tests start one of their own. No server of the system's is set up.

@@ -5,17 +5,15 @@ mod candidate;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::{Span, SpanRelativeTo, ToSpan as _};
-use kube::Client;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub use self::candidate::Candidate;
-use self::candidate::identify;
-use super::{Failure, ask_receiver::AskReceiver, who};
+use super::{Failure, ask_receiver::AskReceiver, start::Start, who};
 use crate::{
-    cluster::{self, Caches, RequestMetrics},
+    cluster::{Caches, RequestMetrics},
     domain::{Clock, Random, SystemClock, SystemRandom},
-    ledger::{self, StoreError, Waits},
+    ledger::{self, Waits},
     lifecycle::TABLES,
     reconcile::Applied,
     sinks::{self, SinkBuilder},
@@ -84,22 +82,16 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<(), Failure> {
     let unusable = |error: prometheus::Error| Failure::usage(&format!("setting up the metrics: {error}"));
     let metrics = Arc::new(Metrics::new().map_err(unusable)?);
     let requests = RequestMetrics::new(metrics.registry(), clock.clone()).map_err(unusable)?;
-    let client =
-        cluster::connect_counted(args.kubeconfig.as_deref(), &requests).await.map_err(|error| match error {
-            cluster::ConnectError::Configuration(_) | cluster::ConnectError::Refused { .. } => Failure::usage(&error),
-            cluster::ConnectError::Unreachable { .. } => Failure::unreachable(&error),
-        })?;
-    store.migrate().await.map_err(|error| store_failure(&error))?;
-    require_crds(&client).await?;
     let receivers = args.receiver.as_deref().map(AskReceiver::new).transpose()?;
     let receivers = receivers.into_iter().map(|receiver| Arc::new(receiver) as Arc<dyn Applied>).collect();
-    identify(&client, &args.namespace, &*store).await?;
-
     let waits = Arc::<Waits>::default();
     let health = Arc::new(Health::new(waits.clone(), clock.clone()));
-    health.waits_for(vec!["the first watches".into()]);
+    health.waits_for(vec!["its start".into()]);
     let mut tasks = JoinSet::new();
     tasks.spawn(serve(listener, health.clone(), metrics.clone(), stop.clone()));
+    let start = Start { args: &args, store: &*store, requests: &requests, waits: &waits, clock: &*clock };
+    let Some(client) = start.until_reachable(&health, &stop).await? else { return Ok(()) };
+    health.waits_for(vec!["the first watches".into()]);
     let caches = Caches::start(&client, &mut tasks);
     tasks.spawn(report_readiness(caches.clone(), health));
 
@@ -119,32 +111,6 @@ fn keep(text: &str) -> Result<Span, String> {
         Ok(std::cmp::Ordering::Less) => Err("it must be a day at least".to_owned()),
         Ok(_) => Ok(span),
         Err(_) => Err("give it in days or weeks, since months and years have no fixed length".to_owned()),
-    }
-}
-
-async fn require_crds(client: &Client) -> Result<(), Failure> {
-    let missing = cluster::missing_crds(client).await.map_err(|error| {
-        let said = format!("asking the API server for Trueup's CRDs: {error}");
-        if cluster::is_refusal(&error) { refused(&said) } else { Failure::unreachable(&said) }
-    })?;
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(Failure::usage(&format!(
-        "the cluster does not have {}; run `trueup crds | kubectl apply --server-side -f -`",
-        missing.join(", ")
-    )))
-}
-
-/// The API server is there and says no.
-fn refused(what: &impl std::fmt::Display) -> Failure {
-    Failure::usage(&format!("{what}; the chart makes the namespace, and grants the rights, that the controller needs"))
-}
-
-pub(super) fn store_failure(error: &StoreError) -> Failure {
-    match error {
-        StoreError::Unavailable { .. } => Failure::unreachable(error),
-        _ => Failure::usage(error),
     }
 }
 

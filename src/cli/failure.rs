@@ -10,27 +10,38 @@ pub(super) const UNREACHABLE: u8 = 3;
 pub struct Failure {
     line: String,
     code: u8,
+    refusal: bool,
 }
 
 impl Failure {
     /// Something that must hold does not: exit code 1.
     pub fn violated(what: &impl fmt::Display) -> Self {
-        Self { line: what.to_string(), code: 1 }
+        Self { line: what.to_string(), code: 1, refusal: false }
     }
 
     /// The same, where the answer on standard output has said what.
     pub fn reported() -> Self {
-        Self { line: String::new(), code: 1 }
+        Self { line: String::new(), code: 1, refusal: false }
     }
 
     /// Wrong use or configuration: exit code 2.
     pub fn usage(what: &impl fmt::Display) -> Self {
-        Self { line: what.to_string(), code: 2 }
+        Self { line: what.to_string(), code: 2, refusal: false }
     }
 
     /// Something cannot be reached: exit code 3.
     pub fn unreachable(what: &impl fmt::Display) -> Self {
-        Self { line: what.to_string(), code: UNREACHABLE }
+        Self { line: what.to_string(), code: UNREACHABLE, refusal: false }
+    }
+
+    /// The API server is there and says no: exit code 2. One that was started a moment ago says that to everybody.
+    pub fn refused(what: &impl fmt::Display) -> Self {
+        Self { refusal: true, ..Self::usage(what) }
+    }
+
+    /// Whether the API server said no.
+    pub fn is_refusal(&self) -> bool {
+        self.refusal
     }
 
     /// Whether there is nothing left to say.
@@ -40,7 +51,7 @@ impl Failure {
 
     /// Whatever a part of the program has judged itself.
     pub fn new(what: &impl fmt::Display, code: u8) -> Self {
-        Self { line: what.to_string(), code }
+        Self { line: what.to_string(), code, refusal: false }
     }
 
     /// The exit code.

@@ -22,6 +22,7 @@ pub mod receiver;
 mod reference;
 mod resource;
 mod schemas;
+mod start;
 mod state;
 mod table;
 mod text;

@@ -30,7 +30,15 @@ impl Ahead {
         Self { behind, decision }
     }
 
-    /// Decides what `draft` becomes. It must be the next of those that this was begun for.
+    /// This, knowing also what `more` was begun with for drafts that came later, if both stand on the same.
+    pub fn and(mut self, more: Self) -> Option<Self> {
+        (self.behind == more.behind).then(|| {
+            self.decision.learn(more.decision);
+            self
+        })
+    }
+
+    /// Decides what `draft` becomes. It must be the next of those that this was begun for, or that was added since.
     pub fn take(&mut self, draft: &Draft) {
         self.decision.take(draft);
     }

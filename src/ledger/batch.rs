@@ -24,6 +24,14 @@ pub struct Standing {
     pub selectors: Vec<(DestinationId, Selector)>,
 }
 
+impl Standing {
+    /// Whether all that a decision stands on but the heads is as in `other`.
+    pub(super) fn is_but_for_heads(&self, other: &Self) -> bool {
+        let Self { shard, installation, selectors, heads: _ } = self;
+        (shard, installation, selectors) == (&other.shard, &other.installation, &other.selectors)
+    }
+}
+
 /// What is to be written, all of it or nothing, and what to answer.
 #[derive(Clone, Debug)]
 pub struct Batch {
@@ -85,6 +93,13 @@ impl Decision {
         let recorded_at = shard.recorded_at.map_or(now, |last| last.max(now));
         let (outcomes, rows, moved, chosen) = Default::default();
         Ok(Self { tables, standing, recorded_at, outcomes, rows, moved, chosen })
+    }
+
+    /// Takes over the heads that `more`, begun at the same moment of the ledger, knows and this does not.
+    pub(super) fn learn(&mut self, more: Self) {
+        for (uid, head) in more.standing.heads {
+            self.standing.heads.entry(uid).or_insert(head);
+        }
     }
 
     /// Decides what `draft` becomes, behind those that were taken before.

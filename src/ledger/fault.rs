@@ -36,6 +36,12 @@ pub(super) fn commit_failed(doing: &'static str) -> impl Fn(Error) -> AppendErro
     }
 }
 
+/// Whether PostgreSQL lets nobody in: no such account, a wrong password, an account that may not connect, no such database.
+pub(super) fn shuts_out(error: &Error) -> bool {
+    let Error::Database(error) = error else { return false };
+    sqlstate(error.as_ref()).is_some_and(|state| state.starts_with("28") || state == "3D000")
+}
+
 fn rolled_back(error: &Error) -> bool {
     let Error::Database(error) = error else { return false };
     match error.try_downcast_ref::<PgDatabaseError>() {

@@ -112,12 +112,6 @@ impl Memory {
         self.standing.shard == *shard && self.revision == revision
     }
 
-    /// Whether all that a decision stands on but the heads is as it was.
-    pub(super) fn holds(&self, stands: &Standing) -> bool {
-        let Standing { shard, installation, selectors, .. } = &self.standing;
-        (shard, installation, selectors) == (&stands.shard, &stands.installation, &stands.selectors)
-    }
-
     /// Whether a stream's head is known. That of a new one never is.
     pub(super) fn knows(&self, uid: &Uid) -> bool {
         self.standing.heads.contains_key(uid)

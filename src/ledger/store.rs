@@ -9,6 +9,7 @@ use async_trait::async_trait;
 
 use super::{
     ahead::Ahead,
+    fault,
     interventions::{Intervention, Refusal, Request},
     past::{PastQuery, PastState},
     reinstate::Returned,
@@ -95,6 +96,12 @@ impl StoreError {
     /// Whether the same request may succeed later without anybody's help.
     pub const fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable { .. })
+    }
+
+    /// Whether the database lets nobody in until somebody mends that: a password, an account. Connections that are open go on,
+    /// so it may come to light hours after the change.
+    pub fn shuts_out(&self) -> bool {
+        matches!(self, Self::Refused { source, .. } if fault::shuts_out(source))
     }
 }
 

@@ -98,9 +98,10 @@ struct Standing {
 impl Waits {
     /// It failed to give what is wanted. Says so in the log, but no more than once a minute.
     ///
-    /// Answers whether this will pass. If not, nothing is waited for, and it is for the caller to say what is wrong.
+    /// Answers whether it is waited for: it will pass, or is mended in the database alone, as a password is. If not, it is for the
+    /// caller to say what is wrong.
     pub fn failed(&self, want: Want, cause: &StoreError, clock: &dyn Clock) -> bool {
-        if !cause.is_transient() {
+        if !cause.is_transient() && !cause.shuts_out() {
             return false;
         }
         let now = clock.monotonic();

@@ -87,7 +87,7 @@ impl Settler {
         for Finished { uid, token, held, head, signal, begun, lease_until, recorded, delivery, slot } in finished {
             soonest_end = soonest_end.min(lease_until);
             self.pass(begun, &delivery.ending);
-            let ending = self.note(&uid, &delivery);
+            let ending = self.note(&uid, held, &delivery);
             let age = self.clock.monotonic().saturating_sub(begun);
             if !matches!(delivery.ending, Ending::NotTried) {
                 took.observe(age.as_secs_f64());
@@ -122,7 +122,11 @@ impl Settler {
                 Settlement::Rewind { .. } => held.acked,
             };
             let done = recorded.iter().take_while(|(sequence, _)| *sequence <= through);
-            acknowledged += done.map(|(_, at)| delay.observe(now.since(*at).as_secs_f64())).count();
+            let events = done.map(|(_, at)| delay.observe(now.since(*at).as_secs_f64())).count();
+            if events > 0 {
+                debug!(destination = %self.destination, %uid, sequence = %through, events, "acknowledged");
+            }
+            acknowledged += events;
             // A retry that ends leaves its place to the next one.
             more |= held.attempts > 0;
             more |= match settlement {
@@ -197,7 +201,7 @@ impl Settler {
         }
     }
 
-    fn note(&self, uid: &Uid, delivery: &Delivery) -> &'static str {
+    fn note(&self, uid: &Uid, held: Held, delivery: &Delivery) -> &'static str {
         let (word, error) = match &delivery.ending {
             Ending::Accepted => return "accepted",
             Ending::NotTried => return "not-tried",
@@ -208,6 +212,7 @@ impl Settler {
             Ending::Unavailable { error, .. } => ("unavailable", error),
             Ending::Ambiguous { error } => ("ambiguous", error),
         };
+        let sequence = delivery.through.unwrap_or(held.acked).next();
         let disables = matches!(delivery.ending, Ending::Disabled { .. });
         self.notes.write(|noted| {
             noted.last_error = Some((self.clock.now(), error.clone()));
@@ -217,17 +222,17 @@ impl Settler {
         });
         match delivery.ending {
             Ending::Refused { .. } => {
-                warn!(destination = %self.destination, %uid, error, "a resource is parked: the receiver refused its event");
+                warn!(destination = %self.destination, %uid, %sequence, error, "a resource is parked: the receiver refused its event");
             }
             Ending::Ambiguous { .. } => {
-                warn!(destination = %self.destination, %uid, error, "a resource is parked: its event may have arrived");
+                warn!(destination = %self.destination, %uid, %sequence, error, "a resource is parked: its event may have arrived");
             }
             Ending::Disabled { .. } if !self.stop.is_cancelled() => {
                 warn!(destination = %self.destination, error, "the receiver wants nothing more; the sink stays disabled until it is changed or enabled");
                 self.metrics.disabled.with_label_values(&[self.destination.as_str()]).set(1);
                 self.stop.cancel();
             }
-            _ => debug!(destination = %self.destination, %uid, error, "a delivery ended early"),
+            _ => debug!(destination = %self.destination, %uid, %sequence, error, "a delivery ended early"),
         }
         word
     }

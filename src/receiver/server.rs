@@ -134,7 +134,12 @@ async fn intake(State(receiver): State<Receiver>, headers: HeaderMap, body: Byte
     };
     let ids: Vec<EventId> = events.iter().map(|event| event.id.clone()).collect();
     match receiver.store.take(events, header(MODE) == SHADOW, now).await {
-        Ok(verdicts) => answered(received.id, &Answer::to(ids.iter().zip(verdicts), broken)),
+        Ok(verdicts) => {
+            for (event_id, verdict) in ids.iter().zip(&verdicts) {
+                debug!(%event_id, ?verdict, "an event came");
+            }
+            answered(received.id, &Answer::to(ids.iter().zip(verdicts), broken))
+        }
         Err(fault) => unavailable(&fault),
     }
 }

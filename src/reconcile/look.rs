@@ -125,7 +125,7 @@ impl Look {
         let watched = context.looked.has(&uid);
         let object = Object { watched, ..facts(&self.object, spec, &shown, &uid, said.mandate) };
         let plan = M::decide(&object, &seen, head.as_ref(), now);
-        debug!(object = %self.name(), ?plan.finalizer, apply = plan.apply.len(), delete = plan.delete.len(), transition = ?plan.transition.as_ref().map(|t| &t.to), "decided");
+        debug!(object = %self.key, %uid, ?plan.finalizer, apply = plan.apply.len(), delete = plan.delete.len(), transition = ?plan.transition.as_ref().map(|t| &t.to), "decided");
 
         // A new object without a status reads as ready to whoever asks by kstatus' rules.
         if self.object.data["status"].is_null() {
@@ -242,14 +242,6 @@ impl Look {
         marked
     }
 
-    /// The object's name, for people.
-    pub(super) fn name(&self) -> String {
-        match &self.key.namespace {
-            Some(namespace) => format!("{} {namespace}/{}", self.key.kind.name(), self.key.name),
-            None => format!("{} {}", self.key.kind.name(), self.key.name),
-        }
-    }
-
     async fn learn(&mut self, key: ObjectKey) -> Result<bool, ReconcileError> {
         let found = self.context.cluster.get(&key).await?;
         if found.is_none() {
@@ -328,7 +320,7 @@ impl Look {
             Outcome::Appended(new) => {
                 self.context.looked.note(&new.subject.uid);
                 let from = head.map_or("-", |head| head.state.as_str());
-                info!(object = %self.name(), sequence = %new.sequence, from, to = %new.state, reason = %new.reason, "transition");
+                info!(object = %self.key, uid = %new.subject.uid, sequence = %new.sequence, from, to = %new.state, reason = %new.reason, "transition");
                 self.context.metrics.transition(kind, from, new.state.as_str());
                 let resource = self.key.kind.resource();
                 let evidence = transition.evidence.as_deref();

@@ -136,15 +136,17 @@ async fn guarded(
     };
     let took = context.clock.monotonic().saturating_sub(begun);
     context.metrics.reconciled(&kind.name(), outcome, took);
+    let uid = object.uid().unwrap_or_default();
+    let object = OwnerKey { kind, namespace: object.namespace(), name: object.name_any() };
     match &result {
-        Ok(_) => context.retries.succeeded(&object.uid().unwrap_or_default()),
+        Ok(_) => context.retries.succeeded(&uid),
         Err(ReconcileError::Cluster(error)) if error.is_conflict() => {
-            debug!(kind = %kind.name(), name = %object.name_any(), %error, "somebody was faster; looking again");
+            debug!(%object, uid, %error, "somebody was faster; looking again");
         }
         Err(error) if error.is_waited_for(&context.waits, &*context.clock) => {
-            debug!(kind = %kind.name(), name = %object.name_any(), %error, "the ledger does not answer; looking again");
+            debug!(%object, uid, %error, "the ledger does not answer; looking again");
         }
-        Err(error) => warn!(kind = %kind.name(), name = %object.name_any(), %error, "a look failed and is tried again"),
+        Err(error) => warn!(%object, uid, %error, "a look failed and is tried again"),
     }
     result
 }

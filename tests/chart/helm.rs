@@ -38,11 +38,15 @@ pub fn helm(args: &[&str]) -> Output {
 
 /// What a chart renders with `values`, or what helm has against them.
 pub fn try_render(chart: &str, values: &Value) -> Result<Vec<Value>, String> {
+    template(&format!("charts/{chart}"), values)
+}
+
+/// The same of a chart that lies somewhere.
+fn template(chart: &str, values: &Value) -> Result<Vec<Value>, String> {
     let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
     write!(file, "{values}").expect("writing the values");
     let path = file.path().to_str().expect("a path");
-    let folder = format!("charts/{chart}");
-    let output = helm(&["template", "trueup", &folder, "--namespace", "trueup-system", "--values", path]);
+    let output = helm(&["template", "trueup", chart, "--namespace", "trueup-system", "--values", path]);
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned());
     }
@@ -55,6 +59,12 @@ pub fn try_render(chart: &str, values: &Value) -> Result<Vec<Value>, String> {
 /// What the chart `trueup` renders with `values`.
 pub fn render(values: &Value) -> Vec<Value> {
     try_render("trueup", values).unwrap_or_else(|error| panic!("rendering with {values}: {error}"))
+}
+
+/// What the chart in `package` renders with `values`.
+pub fn render_from(package: &Path, values: &Value) -> Vec<Value> {
+    let package = package.to_str().expect("a path");
+    template(package, values).unwrap_or_else(|error| panic!("rendering {package} with {values}: {error}"))
 }
 
 /// All objects of a kind.

@@ -7,4 +7,5 @@ mod hardening;
 mod helm;
 mod refusals;
 mod rendering;
+mod upgrading;
 mod values;

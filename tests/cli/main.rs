@@ -4,12 +4,17 @@
 
 mod commands;
 mod comparisons;
+mod documented;
 mod ledger;
 mod mend;
 mod migrate;
+mod packaging;
 mod past;
 #[path = "../support/postgres.rs"]
 #[allow(dead_code, reason = "the ledger's tests use the rest")]
 mod postgres;
 mod reference;
 mod rig;
+#[path = "../support/typing.rs"]
+#[allow(dead_code, reason = "tests/docs uses the rest")]
+mod typing;

@@ -58,18 +58,3 @@ fn a_link_called_kubectl_trueup_is_kubectls_plugin() {
     let said = String::from_utf8(said.stdout).unwrap();
     assert!(said.contains("Usage: kubectl trueup audit [OPTIONS]"), "{said}");
 }
-
-#[test]
-fn the_manifest_for_krew_is_one_that_a_release_can_fill_in() {
-    let manifest: serde_json::Value = serde_yaml::from_str(include_str!("../../packaging/krew/trueup.yaml")).unwrap();
-    assert_eq!((&manifest["kind"], &manifest["metadata"]["name"]), (&"Plugin".into(), &"trueup".into()));
-    let short = manifest["spec"]["shortDescription"].as_str().unwrap();
-    assert!(short.len() <= 80, "krew's index takes no longer one");
-    for platform in manifest["spec"]["platforms"].as_array().unwrap() {
-        let uri = platform["uri"].as_str().unwrap();
-        let arch = platform["selector"]["matchLabels"]["arch"].as_str().unwrap();
-        assert!(uri.contains("VERSION") && uri.ends_with(&format!("linux-{arch}.tar.gz")), "{uri}");
-        assert_eq!(platform["bin"], "trueup");
-        assert_eq!(platform["sha256"], format!("SHA256_LINUX_{}", arch.to_uppercase()));
-    }
-}

@@ -8,14 +8,27 @@ use trueup::{domain::Sequence, ledger::Head};
 use crate::support::*;
 
 const INSIDE: Option<&str> = Some("acme-prod");
+const PAGE: &str = "docs/runbooks/ledger-behind.md";
 const SOON: Duration = Duration::from_secs(40);
 
 /// Runs `trueup ledger`; answers what it said.
 pub fn ledger(args: &[&str]) -> String {
-    let output = trueup().arg("ledger").args(args).output().expect("running trueup ledger");
+    let words: Vec<_> = ["ledger"].iter().chain(args).map(ToString::to_string).collect();
+    run(&words)
+}
+
+fn run(words: &[String]) -> String {
+    let output = trueup().args(words).output().expect("running trueup");
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "trueup ledger {args:?} ends with {}: {said}", output.status);
+    assert!(output.status.success(), "trueup {words:?} ends with {}: {said}", output.status);
     said
+}
+
+/// Runs what the runbook says, on this ledger.
+fn by_the_book(place: &Place, beginning: &str, more: &[&str]) -> String {
+    let mut words = documented(PAGE, beginning, "http://RECEIVER:8090", &place.receiver_url());
+    words.extend(["--database-url", &place.ledger].iter().chain(more).map(ToString::to_string));
+    run(&words)
 }
 
 pub async fn end(controller: &Process) {
@@ -85,7 +98,7 @@ async fn a_ledger_that_is_behind_appends_nothing_until_it_is_recovered() {
     .await;
     end(&controller).await;
 
-    let said = ledger(&["recover", "--receiver", &place.receiver_url(), "--database-url", &place.ledger]);
+    let said = by_the_book(&place, "ledger recover --receiver", &[]);
     assert!(said.contains("of 2 streams fetched back"), "{said}");
     let back = visit.ledger.row(&lost.subject.uid, lost.sequence).await.unwrap().expect("the row is back");
     assert_eq!(back.hash, lost.hash);
@@ -103,7 +116,7 @@ async fn a_ledger_that_is_behind_appends_nothing_until_it_is_recovered() {
     let controller = place.controller("four", &ControllerOptions::default());
     visit.stalled("AppDeployment", INSIDE, "shop", "LedgerBehind").await;
     end(&controller).await;
-    let said = ledger(&["recover", "--new-era", "--yes", "--database-url", &place.ledger]);
+    let said = by_the_book(&place, "ledger recover --new-era", &["--yes"]);
     assert!(said.contains("era 1 has begun; 3 open streams stated anew"), "{said}");
     let _controller = place.controller("five", &ControllerOptions::default());
     visit.current("AppDeployment", INSIDE, "shop").await;

@@ -1,42 +1,10 @@
 //! Once everything is as it should be, the controller writes nothing.
 
-use std::{collections::BTreeMap, io::Read as _, io::Seek as _, io::SeekFrom, path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::*;
-
-/// The writes of the controller that the API server noted behind `offset`, by what they were; and where the notes end.
-fn writes(audit_log: &Path, offset: u64) -> (BTreeMap<String, usize>, u64) {
-    let mut file = std::fs::File::open(audit_log).expect("the API server's audit log");
-    file.seek(SeekFrom::Start(offset)).expect("the place in it");
-    let mut text = String::new();
-    file.read_to_string(&mut text).expect("reading it");
-    // The last line may not be whole yet.
-    let whole = text.rfind('\n').map_or(0, |end| end + 1);
-    let mut found = BTreeMap::new();
-    for line in text[..whole].lines() {
-        let entry: Value = serde_json::from_str(line).expect("a line of JSON");
-        let reads = matches!(entry["verb"].as_str(), Some("get" | "list" | "watch"));
-        if entry["user"]["username"] == rights::CONTROLLER && !reads {
-            let object = &entry["objectRef"];
-            let what = format!(
-                "{} {}{} {}/{}",
-                entry["verb"].as_str().unwrap_or_default(),
-                object["resource"].as_str().unwrap_or_default(),
-                object["subresource"].as_str().map(|it| format!("/{it}")).unwrap_or_default(),
-                object["namespace"].as_str().unwrap_or_default(),
-                object["name"].as_str().unwrap_or_default(),
-            );
-            *found.entry(what).or_insert(0) += 1;
-        }
-    }
-    (found, offset + whole as u64)
-}
-
-fn is_lease(what: &str) -> bool {
-    what.contains(" leases ")
-}
 
 #[tokio::test]
 async fn with_fifty_resources_standing_a_minute_passes_without_a_write() {
@@ -133,17 +101,4 @@ async fn with_fifty_resources_standing_a_minute_passes_without_a_write() {
     reckon(&visit, None).await;
     let took = trueup::domain::Clock::monotonic(&clock);
     assert!(took < Duration::from_secs(5), "the receiver had it only after {took:?}");
-}
-
-async fn quiet_for(log: &Path, offset: u64, span: Duration) -> Result<(), Vec<String>> {
-    let clock = trueup::domain::SystemClock::default();
-    while trueup::domain::Clock::monotonic(&clock) < span {
-        let (found, _) = writes(log, offset);
-        let other: Vec<String> = found.into_keys().filter(|what| !is_lease(what)).collect();
-        if !other.is_empty() {
-            return Err(other);
-        }
-        tokio::time::sleep(Duration::from_millis(250)).await;
-    }
-    Ok(())
 }

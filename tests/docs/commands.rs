@@ -1,4 +1,4 @@
-//! What the documents tell people to type.
+//! Whether what the documents tell people to type can be typed.
 
 use std::fs;
 
@@ -6,84 +6,10 @@ use clap::{CommandFactory as _, error::ErrorKind};
 use serde_yaml::Value;
 use trueup::cli::Cli;
 
-use crate::{Page, pages, root};
-
-/// Something to type.
-struct Typed {
-    place: String,
-    command: String,
-    /// It stands alone, to be copied; otherwise it is a part of a sentence, and need not be whole.
-    whole: bool,
-}
-
-/// Everything in `page` that looks like a command: lines of code, and what stands between backquotes.
-fn typed(page: &Page) -> Vec<Typed> {
-    let mut found = vec![];
-    let mut fence: Option<String> = None;
-    for (number, line) in page.text.lines().enumerate() {
-        let mut add = |command: &str, whole| {
-            found.push(Typed { place: format!("{}:{}", page.path, number + 1), command: command.to_owned(), whole });
-        };
-        if let Some(language) = line.trim_start().strip_prefix("```") {
-            fence = if fence.is_some() { None } else { Some(language.to_owned()) };
-        } else if let Some(language) = &fence {
-            if matches!(language.as_str(), "" | "sh" | "console") {
-                add(line.trim(), true);
-            }
-        } else if line.starts_with("    ") {
-            add(line.trim(), true);
-        } else {
-            line.split('`').skip(1).step_by(2).for_each(|code| add(code.trim(), false));
-        }
-    }
-    found
-}
-
-/// The commands of a line of shell, each as its words; `None` where a word ends in a way that only a shell knows.
-fn commands(line: &str) -> Vec<Vec<String>> {
-    let mut commands = vec![vec![]];
-    let (mut word, mut quote, mut started) = (String::new(), None, false);
-    let mut characters = line.chars().peekable();
-    while let Some(character) = characters.next() {
-        match (quote, character) {
-            (Some(mark), _) if character == mark => quote = None,
-            (None, '\'' | '"') => (quote, started) = (Some(character), true),
-            (None, ' ') => {
-                if started {
-                    commands.last_mut().unwrap().push(std::mem::take(&mut word));
-                }
-                started = false;
-            }
-            // What follows is read by nobody, goes to a file, or is another command.
-            (None, '#' | '<' | '>') if !started => break,
-            (None, '|' | ';' | '&') if !started => {
-                if characters.peek() == Some(&character) {
-                    characters.next();
-                }
-                commands.push(vec![]);
-            }
-            _ => (word, started) = (word + &character.to_string(), true),
-        }
-    }
-    if started {
-        commands.last_mut().unwrap().push(word);
-    }
-    commands.retain(|words| !words.is_empty());
-    commands
-}
-
-/// The words from `trueup` on, wherever it is run.
-fn of_trueup(words: &[String]) -> Option<&[String]> {
-    match words[0].as_str() {
-        "trueup" => Some(words),
-        "kubectl" => {
-            let inside = words.iter().position(|word| word == "--")? + 1;
-            (words.contains(&"exec".to_owned()) && words.get(inside).is_some_and(|it| it == "trueup"))
-                .then(|| &words[inside..])
-        }
-        _ => None,
-    }
-}
+use crate::{
+    pages, root,
+    typing::{commands, of_trueup, typed},
+};
 
 /// A place for something of the reader's: `NAME`, `TIME`.
 fn is_placeholder(word: &str) -> bool {
@@ -112,7 +38,7 @@ fn wrong(words: &[String], whole: bool) -> Option<String> {
 fn every_command_line_of_ours_can_be_typed() {
     let mut broken = vec![];
     let mut count = 0;
-    for typed in pages().iter().flat_map(typed) {
+    for typed in pages().iter().flat_map(|page| typed(&page.path, &page.text)) {
         for words in commands(&typed.command) {
             if let Some(words) = of_trueup(&words) {
                 count += 1;
@@ -144,7 +70,7 @@ fn files_targets_and_values_in_command_lines_are_there() {
     let values: Value =
         serde_yaml::from_str(&fs::read_to_string(root().join("charts/trueup/values.yaml")).unwrap()).unwrap();
     let mut broken = vec![];
-    for typed in pages().iter().flat_map(typed) {
+    for typed in pages().iter().flat_map(|page| typed(&page.path, &page.text)) {
         for words in commands(&typed.command) {
             let mut complain = |why: String| broken.push(format!("{}: {}: {why}", typed.place, typed.command));
             for word in &words {

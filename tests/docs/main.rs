@@ -6,6 +6,8 @@ mod commands;
 mod links;
 mod pages;
 mod reference;
+#[path = "../support/typing.rs"]
+mod typing;
 
 use std::{
     fs,

@@ -32,6 +32,32 @@ pub async fn a_batch_decided_ahead_is_written_as_it_was_decided(lab: Lab) {
     lab.assert_clean().await;
 }
 
+pub async fn the_next_batch_can_be_decided_while_one_is_being_written_and_grows_with_who_comes(lab: Lab) {
+    let epoch = lab.lead().await;
+    lab.append(epoch, &[nth("a", 0, START), nth("b", 0, START), nth("c", 0, START)]).await;
+    let (now, [first, second]) = ([nth("a", 1, START)], [nth("a", 2, START), nth("b", 1, START)]);
+    let writing = lab.store.append(SHARD, epoch, START, &now);
+    tokio::pin!(writing);
+    if futures::poll!(&mut writing).is_ready() {
+        assert!(lab.is_memory(), "whoever writes to a disk waits for it");
+        return;
+    }
+    let begin = |draft: &Draft| lab.store.ahead(SHARD, epoch, START, std::slice::from_ref(draft));
+    let mut ahead = begin(&first).expect("what is being written is known, as long as it comes");
+    ahead.take(&first);
+    let mut ahead = ahead.and(begin(&second).unwrap()).expect("both stand on the same");
+    ahead.take(&second);
+    appended(&writing.await.unwrap()[0]);
+    let outcomes = lab.store.append_ahead(SHARD, epoch, START, &[first, second], ahead).await.unwrap();
+    assert_eq!(appended(&outcomes[0]).sequence, Sequence::new(3));
+    assert_eq!(appended(&outcomes[1]).sequence, Sequence::new(2));
+
+    let one = begin(&nth("a", 3, START)).unwrap();
+    lab.append(epoch, &[nth("c", 1, START)]).await;
+    assert!(one.and(begin(&nth("b", 2, START)).unwrap()).is_none(), "the ledger has moved in between");
+    lab.assert_clean().await;
+}
+
 pub async fn a_batch_decided_behind_what_did_not_come_is_decided_anew(lab: Lab) {
     let epoch = lab.lead().await;
     lab.append(epoch, &[nth("a", 0, START), nth("b", 0, START)]).await;

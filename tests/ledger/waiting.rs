@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use trueup::{
@@ -129,4 +130,26 @@ async fn what_is_waited_for_is_said_while_the_database_is_away_and_no_longer() {
     assert_eq!((process.waited("append").await, process.waited("deliver").await), (0, 0));
     assert_eq!(lab.store.counts().await.unwrap().transitions, 2);
     lab.assert_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_lets_nobody_in_any_more_is_waited_for_too() {
+    let server = Postgres::start();
+    let url = server.database().await;
+    let lab = Lab::at(url.clone()).await;
+    let process = Process::start(&lab).await;
+    appended(&process.appender.append(nth("a", 0, START)).await.unwrap());
+    process.until_ready_says(200, &["ok"]).await;
+
+    let mut admin = PgConnection::connect(&url.replace("ledger@", "postgres@")).await.unwrap();
+    admin.execute("ALTER ROLE ledger NOLOGIN").await.unwrap();
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'ledger'";
+    admin.execute(end).await.unwrap();
+    process.until_ready_says(503, &["to go on with deliveries, since 20", "not permitted to log in"]).await;
+    assert!(process.waited("deliver").await > 0);
+
+    admin.execute("ALTER ROLE ledger LOGIN").await.unwrap();
+    process.until_ready_says(200, &["ok"]).await;
+    assert_eq!(process.waited("deliver").await, 0);
+    appended(&process.appender.append(nth("a", 1, START)).await.unwrap());
 }

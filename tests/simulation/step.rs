@@ -120,6 +120,8 @@ pub fn generate(seed: u64) -> Vec<Step> {
             steps.extend(app.missing.then_some(Step::Release(tenant, app.number, 9, true)));
         }
     }
+    // What was done last goes wrong too.
+    steps.push(Step::Wait(20));
     steps
 }
 

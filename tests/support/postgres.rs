@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Write as _,
     os::unix::fs::chown,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -27,7 +28,9 @@ const DEADLINE: Duration = Duration::from_mins(1);
 pub struct Postgres {
     programs: PathBuf,
     directory: tempfile::TempDir,
-    settings: &'static [&'static str],
+    settings: Vec<String>,
+    /// Where it listens besides its socket.
+    listens: Option<(&'static str, u16)>,
     server: Mutex<Child>,
     // Its standard input is a pipe that only this process holds. When this process ends, in whichever way, the pipe
     // closes and the watchdog stops the server: a static is never dropped, and a panic may abort.
@@ -47,13 +50,42 @@ impl Postgres {
         Self::start_with(HASTY)
     }
 
+    /// The same, listening on an address of this machine and trusting everybody who comes that way. Whatever is committed waits
+    /// until a standby has it, too: see [`Postgres::standby`].
+    pub fn start_at(address: &'static str, port: u16) -> Self {
+        Self::launched(mirrored(address, port), Some((address, port)))
+    }
+
+    /// A standby of this server, which listens on another port of the same address and is told of every commit before whoever
+    /// made it is.
+    pub fn standby(&self, port: u16) -> Self {
+        let (address, of) = self.listens.expect("a server that listens");
+        let directory = own_directory();
+        let copied = as_server(&self.programs.join("pg_basebackup"))
+            .args(["--host", address, "--port", &of.to_string(), "--username=postgres", "--write-recovery-conf"])
+            .args(["--checkpoint=fast", "--no-sync", "--pgdata"])
+            .arg(directory.path().join("data"))
+            .status()
+            .expect("running pg_basebackup");
+        assert!(copied.success(), "pg_basebackup failed: {copied}");
+        Self::on(self.programs.clone(), directory, mirrored(address, port), Some((address, port)))
+    }
+
+    /// Makes a standby the server that is written to.
+    pub fn promote(&self) {
+        let mut promoting = as_server(&self.programs.join("pg_ctl"));
+        promoting.args(["promote", "--wait", "--silent", "--pgdata"]).arg(self.directory.path().join("data"));
+        let promoted = promoting.status().expect("running pg_ctl");
+        assert!(promoted.success(), "promoting the standby failed: {promoted}");
+    }
+
     /// A server with settings of its own, each `name=value`.
     pub fn start_with(settings: &'static [&'static str]) -> Self {
-        let programs = find_programs();
-        let directory = tempfile::Builder::new().prefix("trueup-pg-").tempdir().expect("a temporary directory");
-        if let Some((user, group)) = unprivileged() {
-            chown(directory.path(), Some(user), Some(group)).expect("giving the directory to the server's user");
-        }
+        Self::launched(settings.iter().map(|it| (*it).to_owned()).collect(), None)
+    }
+
+    fn launched(settings: Vec<String>, listens: Option<(&'static str, u16)>) -> Self {
+        let (programs, directory) = (find_programs(), own_directory());
         let data = directory.path().join("data");
         let made = as_server(&programs.join("initdb"))
             .args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C.UTF-8", "-D"])
@@ -62,10 +94,25 @@ impl Postgres {
             .status()
             .expect("running initdb");
         assert!(made.success(), "initdb failed: {made}");
-        let server = launch(&programs, directory.path(), settings);
+        if listens.is_some() {
+            let rules = fs::OpenOptions::new().append(true).open(data.join("pg_hba.conf"));
+            let everybody = "host all all all trust\nhost replication all all trust";
+            writeln!(rules.expect("the server's rules"), "{everybody}").expect("opening the server");
+        }
+        Self::on(programs, directory, settings, listens)
+    }
+
+    /// Starts a server on data that is there.
+    fn on(
+        programs: PathBuf,
+        directory: tempfile::TempDir,
+        settings: Vec<String>,
+        listens: Option<(&'static str, u16)>,
+    ) -> Self {
+        let server = launch(&programs, directory.path(), &settings);
         let watchdog = watch(directory.path());
         let (server, databases) = (Mutex::new(server), AtomicU32::new(0));
-        let postgres = Self { programs, directory, settings, server, _watchdog: watchdog, databases };
+        let postgres = Self { programs, directory, settings, listens, server, _watchdog: watchdog, databases };
         postgres.wait_until_ready();
         postgres
     }
@@ -92,8 +139,24 @@ impl Postgres {
 
     /// Starts the server again after `kill`. Waits until it has recovered.
     pub fn restart(&self) {
-        *self.server.lock().unwrap() = launch(&self.programs, self.directory.path(), self.settings);
+        *self.server.lock().unwrap() = launch(&self.programs, self.directory.path(), &self.settings);
         self.wait_until_ready();
+    }
+
+    /// Sends a signal to every process of the server, by its name.
+    pub fn signal(&self, signal: &str) {
+        let mut server = self.server.lock().unwrap();
+        // One that has ended is waited for first, so that its pid is still its own when the signal goes out.
+        if server.try_wait().expect("asking for the server's state").is_some() {
+            return;
+        }
+        let first = server.id().to_string();
+        let backends = Command::new("ps").args(["-o", "pid=", "--ppid", &first]).output().expect("running ps").stdout;
+        let backends = String::from_utf8_lossy(&backends).into_owned();
+        // Backends come and go: one that is gone by now is no failure.
+        let mut sending = Command::new("kill");
+        sending.args(["-s", signal, &first]).args(backends.split_whitespace()).stderr(Stdio::null());
+        sending.status().expect("running kill");
     }
 
     /// Where its socket is.
@@ -102,14 +165,23 @@ impl Postgres {
     }
 
     fn url(&self, user: &str, database: &str) -> String {
-        format!("postgres://{user}@localhost/{database}?host={}", self.directory.path().display())
+        match self.listens {
+            Some((address, port)) => format!("postgres://{user}@{address}:{port}/{database}"),
+            None => format!("postgres://{user}@localhost/{database}?host={}", self.directory.path().display()),
+        }
     }
 
     fn wait_until_ready(&self) {
         let mut waited = Duration::ZERO;
+        // By its socket, which is named after the port.
+        let port = self.listens.map_or(5432, |(_, port)| port).to_string();
         loop {
             let mut asking = Command::new(self.programs.join("pg_isready"));
-            asking.arg("-q").arg("-h").arg(self.directory.path()).args(["-U", "postgres", "-d", "postgres"]);
+            asking
+                .arg("-q")
+                .arg("-h")
+                .arg(self.directory.path())
+                .args(["-p", &port, "-U", "postgres", "-d", "postgres"]);
             if asking.status().expect("running pg_isready").success() {
                 return;
             }
@@ -118,7 +190,7 @@ impl Postgres {
             // A server killed a moment ago may still hold its lock file; the new one then gives up at once.
             let mut server = self.server.lock().unwrap();
             if server.try_wait().expect("asking for the server's state").is_some() {
-                *server = launch(&self.programs, self.directory.path(), self.settings);
+                *server = launch(&self.programs, self.directory.path(), &self.settings);
             }
             drop(server);
             std::thread::sleep(Duration::from_millis(20));
@@ -135,11 +207,28 @@ impl Drop for Postgres {
     }
 }
 
-fn launch(programs: &Path, directory: &Path, settings: &[&str]) -> Child {
+/// The settings of a server at whose side there is a standby.
+fn mirrored(address: &str, port: u16) -> Vec<String> {
+    let listens = [format!("listen_addresses={address}"), format!("port={port}")];
+    let mirrored = ["synchronous_standby_names=*", "wal_retrieve_retry_interval=200ms"].map(str::to_owned);
+    HASTY.iter().map(|it| (*it).to_owned()).chain(listens).chain(mirrored).collect()
+}
+
+/// A directory that the server's user may use.
+fn own_directory() -> tempfile::TempDir {
+    let directory = tempfile::Builder::new().prefix("trueup-pg-").tempdir().expect("a temporary directory");
+    if let Some((user, group)) = unprivileged() {
+        chown(directory.path(), Some(user), Some(group)).expect("giving the directory to the server's user");
+    }
+    directory
+}
+
+fn launch(programs: &Path, directory: &Path, settings: &[String]) -> Child {
     let log = fs::OpenOptions::new().create(true).append(true).open(directory.join("log")).expect("the server's log");
     let mut command = as_server(&programs.join("postgres"));
     command.arg("-D").arg(directory.join("data")).arg("-k").arg(directory);
-    for setting in ["listen_addresses="].iter().chain(settings) {
+    command.args(["-c", "listen_addresses="]);
+    for setting in settings {
         command.args(["-c", setting]);
     }
     let errors = log.try_clone().expect("the server's log");

@@ -33,7 +33,7 @@ pub async fn batch(connection: &mut SqliteConnection, lines: &[Line<'_>], body: 
         .await?;
     for some in lines.chunks(ROWS) {
         let mut rows = QueryBuilder::new(
-            "INSERT INTO transition (shard, position, uid, sequence, event_id, epoch, from_state, to_state, reason, \
+            "INSERT OR ROLLBACK INTO transition (shard, position, uid, sequence, event_id, epoch, from_state, to_state, reason, \
              generation, tenant, effective_at, not_before, not_after, time_source, recorded_at, body, prev_hash, hash) ",
         );
         rows.push_values(some, |mut row, line| {
@@ -51,7 +51,7 @@ pub async fn batch(connection: &mut SqliteConnection, lines: &[Line<'_>], body: 
             row.push_bind(line.uid).push_bind(line.to).push_bind(line.sequence).push_bind(HASH).push_bind(line.at);
         });
         heads.push(
-            ") UPDATE resource SET state = new.state, sequence = new.sequence, hash = new.hash, \
+            ") UPDATE OR ROLLBACK resource SET state = new.state, sequence = new.sequence, hash = new.hash, \
              effective_at = new.at, recorded_at = new.at, entered_at = new.at, entered = new.sequence \
              FROM new WHERE resource.uid = new.uid",
         );

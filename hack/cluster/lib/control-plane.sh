@@ -73,10 +73,10 @@ start_control_plane() {
   make_users
   start_etcd
   start_apiserver
-  # These retry until the API server answers.
+  wait_until "$startup_seconds" "the API server to answer" etcd kube-apiserver -- kube get --raw /readyz
+  # Not before: for a moment it refuses everybody, and on a busy machine that is longer than they put up with.
   start_controller_manager
   start_scheduler
-  wait_until "$startup_seconds" "the API server to answer" etcd kube-apiserver -- kube get --raw /readyz
   # Without it no pod is admitted; that it is there shows that the controller manager works.
   wait_until "$startup_seconds" "the controller manager to make the default service account" \
     kube-apiserver kube-controller-manager -- kube get serviceaccount default --namespace default

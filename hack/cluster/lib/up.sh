@@ -2,13 +2,15 @@
 # Starting a cluster.
 
 cluster_up() {
-  local name='' owner='' mode=control-plane unsafe_no_fsync=no
+  local name='' owner='' mode=control-plane unsafe_no_fsync=no listen=127.0.0.1
   while (($# > 0)); do
     case $1 in
       --mode) mode=${2:?--mode needs a value} && shift 2 ;;
       --mode=*) mode=${1#*=} && shift ;;
       --owner) owner=${2:?--owner needs a value} && shift 2 ;;
       --owner=*) owner=${1#*=} && shift ;;
+      --address) listen=${2:?--address needs a value} && shift 2 ;;
+      --address=*) listen=${1#*=} && shift ;;
       --unsafe-no-fsync) unsafe_no_fsync=yes && shift ;;
       -*) usage_error "'up' has no option '$1'" ;;
       *) [[ -z $name ]] || usage_error "'up' takes one name, but got '$name' and '$1'"
@@ -61,7 +63,7 @@ begin() {
     address=$node_address advertised=$node_address api_port=6443 etcd_port=2379 peer_port=2380
   else
     mapfile -t ports < <(reserve_ports "$dir" 3)
-    address=127.0.0.1 advertised=127.0.0.1 api_port=${ports[0]} etcd_port=${ports[1]} peer_port=${ports[2]}
+    address=$listen advertised=$listen api_port=${ports[0]} etcd_port=${ports[1]} peer_port=${ports[2]}
   fi
   echo "$address" >"$dir/address"
   echo "https://$address:$api_port" >"$dir/url"

@@ -6,11 +6,11 @@ use kube::Client;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Args, refused, store_failure};
+use super::Args;
 use crate::{
-    cli::{Failure, failure::UNREACHABLE, when::When},
-    cluster::{self, Caches, Cluster, Events, IdentityError, Lease},
-    domain::{Clock, Epoch, Era, InstallationId, Random, Shard},
+    cli::{Failure, failure::UNREACHABLE, start::identify, when::When},
+    cluster::{Caches, Cluster, Events, Lease},
+    domain::{Clock, Epoch, Random, Shard},
     ledger::{Appender, AppenderLimits, Installation, Store, Waits, Want, pruner},
     outbox::{self, Relay},
     reconcile::{self, Applied, Context, SweepOptions},
@@ -97,7 +97,7 @@ impl Candidate {
         self.waits.worked(Want::Lead, &*self.clock);
         match identify(&self.client, &self.args.namespace, &*self.store).await {
             Ok(installation) => Ok((epoch, installation)),
-            Err(failure) if failure.code() == UNREACHABLE => {
+            Err(failure) if failure.code() == UNREACHABLE || failure.is_refusal() => {
                 warn!(%failure, "this term did not begin");
                 Err(Ended::NotBegun)
             }
@@ -202,22 +202,4 @@ impl Candidate {
         appending.abort();
         if stopped { Ended::Stopped } else { Ended::SteppedDown }
     }
-}
-
-/// Both must be there, and belong together.
-pub(super) async fn identify(client: &Client, namespace: &str, store: &dyn Store) -> Result<Installation, Failure> {
-    let failure = |error: IdentityError| match error {
-        IdentityError::Api { ref source, .. } if cluster::is_refusal(source) => refused(&error),
-        IdentityError::Api { .. } => Failure::unreachable(&error),
-        _ => Failure::usage(&error),
-    };
-    let cluster = cluster::cluster_uid(client).await.map_err(failure)?;
-    let proposed = Installation {
-        id: InstallationId::new(uuid::Uuid::new_v4().to_string()),
-        cluster_uid: cluster.clone(),
-        era: Era::new(0),
-    };
-    let installation = store.installation(&proposed).await.map_err(|error| store_failure(&error))?;
-    cluster::confirm_installation(client, namespace, &installation, &cluster).await.map_err(failure)?;
-    Ok(installation)
 }

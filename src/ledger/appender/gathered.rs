@@ -1,5 +1,7 @@
 //! The drafts of one batch, and who waits for its outcomes.
 
+use std::convert::Infallible;
+
 use tokio::sync::{mpsc, oneshot};
 
 use super::{AppenderError, Waiting, commit::Committer};
@@ -8,65 +10,126 @@ use crate::ledger::{
     types::{Draft, Outcome},
 };
 
-/// So many must wait before their batch is closed while another is being written. A batch of few costs the database nearly
-/// as much as one of twice as many.
+/// A batch of fewer costs the database nearly as much as one of twice as many, so that it waits for company, and one of
+/// more is better written while the next is being decided.
 const MANY: usize = 64;
 
 /// So many are decided before the database's answer is looked for again: well under a millisecond's work.
 const SLICE: usize = 16;
 
+/// What becomes of one draft, or why nothing does.
+type Answer = Result<Outcome, AppenderError>;
+
 #[derive(Default)]
 pub(super) struct Gathered {
-    pub(super) drafts: Vec<Draft>,
-    answers: Vec<oneshot::Sender<Result<Outcome, AppenderError>>>,
-    /// What became of all of them, if that was decided ahead.
-    pub(super) ahead: Option<Ahead>,
+    drafts: Vec<Draft>,
+    askers: Vec<oneshot::Sender<Answer>>,
+    /// What became of those that were decided ahead, if all of them could be.
+    ahead: Option<Ahead>,
+    /// How many of them were, or could not be.
+    decided: usize,
 }
 
 impl Gathered {
-    pub(super) const fn is_empty(&self) -> bool {
-        self.drafts.is_empty()
+    pub(super) const fn is_many(&self) -> bool {
+        self.drafts.len() >= MANY
     }
 
-    /// Takes what waits, at most `batch`; waits until something does. Answers whether anything ever will.
-    pub(super) async fn gather(&mut self, waiting: &mut mpsc::Receiver<Waiting>, batch: usize) -> bool {
-        let mut queued = Vec::new();
-        waiting.recv_many(&mut queued, batch.max(1)).await;
-        for Waiting { draft, answer } in queued {
-            self.drafts.push(draft);
-            self.answers.push(answer);
+    /// Takes what waits besides; if that and what it has is nothing, waits until something does. Answers whether anything
+    /// ever will.
+    ///
+    /// Of very many it leaves half to be decided while this half is being written.
+    pub(super) async fn fill(&mut self, waiting: &mut mpsc::Receiver<Waiting>, batch: usize) -> bool {
+        let had = self.drafts.len();
+        if had == 0 || !waiting.is_empty() {
+            let all = had + waiting.len();
+            let most = if all < 2 * MANY { batch } else { batch.min(all / 2) };
+            self.receive(waiting, most.saturating_sub(had).max(1)).await;
         }
-        !self.is_empty()
+        !self.drafts.is_empty()
     }
 
-    /// If many wait, gathers them and decides what they will become behind the batch that is being committed.
+    /// While a batch is being committed, gathers the next and decides what it will become behind that.
     ///
     /// May be dropped at any moment: what was gathered stays.
-    pub(super) async fn gather_ahead(&mut self, waiting: &mut mpsc::Receiver<Waiting>, committer: &Committer) {
-        if waiting.len() < MANY.min(committer.limits.batch) {
-            return;
+    /// Never ends by itself.
+    pub(super) async fn fill_ahead(
+        &mut self,
+        waiting: &mut mpsc::Receiver<Waiting>,
+        committer: &Committer,
+    ) -> Infallible {
+        while self.drafts.len() < committer.limits.batch {
+            if !self.receive(waiting, committer.limits.batch - self.drafts.len()).await {
+                break;
+            }
+            while self.decided < self.drafts.len() {
+                self.decide(committer, SLICE);
+                tokio::task::yield_now().await;
+            }
         }
-        self.gather(waiting, committer.limits.batch).await;
-        let Some(mut ahead) = committer.ahead(&self.drafts) else { return };
-        for drafts in self.drafts.chunks(SLICE) {
-            tokio::task::yield_now().await;
+        std::future::pending().await
+    }
+
+    async fn receive(&mut self, waiting: &mut mpsc::Receiver<Waiting>, most: usize) -> bool {
+        let mut queued = Vec::new();
+        let received = waiting.recv_many(&mut queued, most).await;
+        for Waiting { draft, answer } in queued {
+            self.drafts.push(draft);
+            self.askers.push(answer);
+        }
+        received > 0
+    }
+
+    /// Decides what up to `most` of those become that were not decided yet.
+    fn decide(&mut self, committer: &Committer, most: usize) {
+        let until = self.drafts.len().min(self.decided.saturating_add(most));
+        let drafts = &self.drafts[self.decided..until];
+        let more = committer.ahead(drafts);
+        self.ahead = match (self.ahead.take(), more) {
+            (None, Some(begun)) if self.decided == 0 => Some(begun),
+            (Some(begun), Some(more)) => begun.and(more),
+            _ => None,
+        };
+        if let Some(ahead) = &mut self.ahead {
             for draft in drafts {
                 ahead.take(draft);
             }
         }
-        self.ahead = Some(ahead);
+        self.decided = until;
     }
 
-    pub(super) fn answer(self, results: Vec<Result<Outcome, AppenderError>>) {
-        for (answer, result) in self.answers.into_iter().zip(results) {
-            // Nobody may be waiting any more, which changes nothing.
-            answer.send(result).ok();
+    /// The batch as it is: its drafts, who asked, and what becomes of the drafts, if that was decided ahead.
+    pub(super) fn close(mut self, committer: &Committer) -> (Vec<Draft>, Vec<oneshot::Sender<Answer>>, Option<Ahead>) {
+        if self.ahead.is_some() && self.decided < self.drafts.len() {
+            self.decide(committer, usize::MAX);
         }
+        (self.drafts, self.askers, self.ahead)
     }
 
     /// Nothing becomes of any of them.
-    pub(super) fn answer_all(&mut self, error: &AppenderError) {
-        let Self { drafts, answers, .. } = std::mem::take(self);
-        Self { answers, ..Self::default() }.answer(vec![Err(error.clone()); drafts.len()]);
+    pub(super) fn refuse(&mut self, error: &AppenderError) {
+        let Self { drafts, askers, .. } = std::mem::take(self);
+        let results = vec![Err(error.clone()); drafts.len()];
+        Answers { drafts, askers, results }.give();
+    }
+}
+
+/// What became of a batch, and of which nobody was told yet.
+#[derive(Default)]
+pub(super) struct Answers {
+    pub(super) drafts: Vec<Draft>,
+    pub(super) askers: Vec<oneshot::Sender<Answer>>,
+    pub(super) results: Vec<Answer>,
+}
+
+impl Answers {
+    /// Tells everybody. With many, it takes a while, and so does letting go of what they wrote.
+    pub(super) fn give(&mut self) {
+        let Self { drafts, askers, results } = std::mem::take(self);
+        for (asker, result) in askers.into_iter().zip(results) {
+            // Nobody may be waiting any more, which changes nothing.
+            asker.send(result).ok();
+        }
+        drop(drafts);
     }
 }

@@ -1,13 +1,13 @@
 //! Turns many waiting writers into few transactions.
 //!
-//! One task per shard takes what is queued, up to a batch, and commits it. While it does, the next batch gathers, so the
-//! batches grow with the load and an idle ledger adds no wait. If many wait already, their batch is decided meanwhile too.
+//! One task per shard takes what is queued, up to a batch, and commits it. While it does, the next batch gathers and
+//! is decided, so the batches grow with the load, an idle ledger adds no wait, and a busy one keeps the database at work.
 
 mod commit;
 mod gathered;
 mod stats;
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -16,7 +16,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub use self::stats::{AppenderStats, Appending, StatsView};
-use self::{commit::Committer, gathered::Gathered};
+use self::{
+    commit::Committer,
+    gathered::{Answers, Gathered},
+};
 use super::{
     store::{Store, StoreError},
     types::{Draft, Outcome},
@@ -168,20 +171,27 @@ async fn run(
     fenced: CancellationToken,
 ) {
     let mut next = Gathered::default();
+    let mut answers = Answers::default();
     loop {
-        if next.is_empty() && !next.gather(&mut waiting, committer.limits.batch).await {
-            return;
-        }
-        let mut now = std::mem::take(&mut next);
-        let results = {
-            let mut committing = pin!(committer.commit_each(&now.drafts, now.ahead.take()));
-            tokio::select! {
-                // The commit first: what is decided ahead takes the time in which the database works.
-                biased;
-                results = &mut committing => results,
-                () = next.gather_ahead(&mut waiting, &committer) => committing.await,
+        if !next.is_many() {
+            // Whoever is answered may have more to say: the batch to come is better with it than without.
+            answers.give();
+            tokio::task::yield_now().await;
+            if !next.fill(&mut waiting, committer.limits.batch).await {
+                return;
             }
+        }
+        let (drafts, askers, ahead) = std::mem::take(&mut next).close(&committer);
+        let results = tokio::select! {
+            // The commit first: all else is done in the time in which the database works.
+            biased;
+            results = committer.commit_each(&drafts, ahead) => results,
+            never = async {
+                answers.give();
+                next.fill_ahead(&mut waiting, &committer).await
+            } => match never {},
         };
+        answers.give();
         let written = results.iter().filter(|result| matches!(result, Ok(Outcome::Appended(_)))).count();
         if written > 0 {
             committed.send_modify(|rows| *rows += u64::try_from(written).unwrap_or(0));
@@ -190,19 +200,16 @@ async fn run(
             Err(error @ AppenderError::Fenced { .. }) => Some(error.clone()),
             _ => None,
         });
-        if end.is_some() {
+        answers = Answers { drafts, askers, results };
+        if let Some(error) = end {
             // Before anybody is answered: who hears of it must find the process already stopping.
             fenced.cancel();
-        }
-        now.answer(results);
-        if let Some(error) = end {
             waiting.close();
-            next.answer_all(&error);
+            answers.give();
+            next.refuse(&error);
             while let Some(late) = waiting.recv().await {
                 late.answer.send(Err(error.clone())).ok();
             }
         }
-        // Whoever was waiting for an answer may have more to say: the batch to come is better with it than without.
-        tokio::task::yield_now().await;
     }
 }

@@ -41,28 +41,32 @@ impl Writer<'_> {
         drafts: &[Draft],
         ahead: Option<Ahead>,
     ) -> Result<Vec<Outcome>, AppendError> {
-        let failed = not_committed(DOING);
         let decide = |memory: &Memory| batch::decide(self.tables, memory.standing(drafts), self.epoch, now, drafts);
-        // By memory, where it covers everything: the file is not locked for anybody while this thinks.
-        let (guess, decided) = match self.known.take(self.shard) {
-            Some((memory, ticket)) if memory.covers(drafts) => {
+        // By memory, where it covers everything: the file is not locked for anybody while this thinks, and the next batch is
+        // decided behind this one while it is being written.
+        let (mut promised, mut rest) = (None, None);
+        match self.known.take(self.shard) {
+            Some((mut memory, ticket)) if memory.covers(drafts) => {
                 let decided = ahead.and_then(|ahead| ahead.behind(ticket)).or_else(|| decide(&memory).ok());
-                (Some(memory), decided)
+                promised = decided.map(|batch| {
+                    let before = memory.standing(&[]);
+                    memory.advance(&batch);
+                    (before, batch, self.known.promise(memory))
+                });
             }
-            guess => (guess.map(|(memory, _)| memory), None),
-        };
-        let (mut turn, found) = Turn::begin(self.pool, self.shard).await.map_err(failed)?;
+            guess => rest = guess.map(|(memory, _)| memory),
+        }
+        let (mut turn, found) = Turn::begin(self.pool, self.shard).await.map_err(not_committed(DOING))?;
         let stands = standing(found)?;
-        let (mut memory, batch) = match (guess, decided) {
-            (Some(memory), Some(batch)) if memory.holds(&stands) => (memory, batch),
-            (guess, _) => {
-                let memory = with_heads(turn.session(), stands, batch::uids(drafts), guess).await?;
+        let (batch, ticket) = match promised {
+            Some((before, batch, ticket)) if before.is_but_for_heads(&stands) => (batch, ticket),
+            _ => {
+                let mut memory = with_heads(turn.session(), stands, batch::uids(drafts), rest).await?;
                 let batch = decide(&memory)?;
-                (memory, batch)
+                memory.advance(&batch);
+                (batch, self.known.promise(memory))
             }
         };
-        memory.advance(&batch);
-        let ticket = self.known.promise(memory);
         end(turn, &batch, now).await?;
         self.known.keep(self.shard, ticket);
         Ok(batch.outcomes)

@@ -31,13 +31,16 @@ impl Multi {
     pub(super) async fn run<T>(
         &'static self,
         connection: &mut SqliteConnection,
-        mut rows: &[T],
+        rows: &[T],
         bind: impl Fn(Binding, &T) -> Binding,
     ) -> Result<(), sqlx::Error> {
-        while !rows.is_empty() {
-            let (now, later) = rows.split_at(rows.len().min(SIZES[0]));
-            now.iter().fold(sqlx::query(self.text(now.len())), &bind).execute(&mut *connection).await?;
-            rows = later;
+        let mut bound = rows.chunks(SIZES[0]).map(|rows| rows.iter().fold(sqlx::query(self.text(rows.len())), &bind));
+        let mut next = bound.next();
+        while let Some(now) = next {
+            // SQLite's thread works on these while the next ones are being bound.
+            let (done, later) = futures::join!(now.execute(&mut *connection), async { bound.next() });
+            done?;
+            next = later;
         }
         Ok(())
     }

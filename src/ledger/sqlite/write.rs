@@ -1,7 +1,8 @@
 //! What a batch writes, up to its commit.
 //!
 //! What is indexed and stays the same is not written: SQLite takes an entry out of an index and puts it back for each column
-//! that an UPDATE names, changed or not, and each is a page more in the log.
+//! that an UPDATE names, changed or not, and each is a page more in the log. `OR ROLLBACK`: whatever fails, all is undone, so
+//! SQLite need not put each page aside first, in case a statement failed half way and its transaction went on.
 
 use std::{collections::HashSet, sync::LazyLock};
 
@@ -43,7 +44,7 @@ pub(super) async fn write(connection: &mut SqliteConnection, batch: &Batch, now:
 async fn insert_rows(connection: &mut SqliteConnection, rows: &[Row]) -> Result<(), sqlx::Error> {
     static INSERT: LazyLock<Multi> = LazyLock::new(|| {
         Multi::new(
-            "INSERT INTO transition (shard, position, uid, sequence, event_id, epoch, from_state, to_state, reason, \
+            "INSERT OR ROLLBACK INTO transition (shard, position, uid, sequence, event_id, epoch, from_state, to_state, reason, \
              generation, tenant, effective_at, not_before, not_after, time_source, recorded_at, body, prev_hash, hash) \
              SELECT * FROM",
             19,
@@ -79,7 +80,11 @@ pub(super) fn bind_row(query: Binding, row: &Row) -> Binding {
 
 async fn insert_evidence(connection: &mut SqliteConnection, rows: &[Row]) -> Result<(), sqlx::Error> {
     static INSERT: LazyLock<Multi> = LazyLock::new(|| {
-        Multi::new("INSERT INTO evidence (uid, sequence, text) SELECT * FROM", 3, "WHERE column1 IS NOT NULL")
+        Multi::new(
+            "INSERT OR ROLLBACK INTO evidence (uid, sequence, text) SELECT * FROM",
+            3,
+            "WHERE column1 IS NOT NULL",
+        )
     });
     let said: Vec<_> = rows.iter().filter_map(|row| Some((row, row.evidence.as_deref()?))).collect();
     let bind =
@@ -90,7 +95,7 @@ async fn insert_evidence(connection: &mut SqliteConnection, rows: &[Row]) -> Res
 async fn open_heads(connection: &mut SqliteConnection, heads: &[&Head]) -> Result<(), sqlx::Error> {
     static INSERT: LazyLock<Multi> = LazyLock::new(|| {
         Multi::new(
-            concat!("INSERT INTO resource (", head_columns!(), ") SELECT * FROM"),
+            concat!("INSERT OR ROLLBACK INTO resource (", head_columns!(), ") SELECT * FROM"),
             27,
             "WHERE column1 IS NOT NULL",
         )
@@ -132,7 +137,7 @@ async fn open_heads(connection: &mut SqliteConnection, heads: &[&Head]) -> Resul
 /// Moves heads in everything that changes while a stream is open. Kind, namespace and name belong to the UID.
 static UPDATE: LazyLock<Multi> = LazyLock::new(|| {
     Multi::new(
-        "UPDATE resource SET tenant = column2, account = column3, plan = column4, state = column5, \
+        "UPDATE OR ROLLBACK resource SET tenant = column2, account = column3, plan = column4, state = column5, \
              sequence = column6, hash = column7, epoch = column8, era = column9, generation = column10, \
              replicas = column11, cpu_millicores = column12, memory_bytes = column13, storage_bytes = column14, \
              reason = column15, message = column16, effective_at = column17, recorded_at = column18, \
@@ -181,7 +186,7 @@ const END: &str = "UPDATE resource SET closed_at = closed.value ->> 1 FROM json_
     INSERT INTO lane (destination, uid, acked, phase, due_at) \
       SELECT d.id, opened.value, 0, 1, $5 FROM destination d CROSS JOIN json_each($3) opened \
       WHERE d.selector IS NULL OR (d.id, opened.value) IN (SELECT value ->> 0, value ->> 1 FROM json_each($4)); \
-    UPDATE lane SET phase = 1, due_at = $5 WHERE destination IN (SELECT id FROM destination) \
+    UPDATE OR ROLLBACK lane SET phase = 1, due_at = $5 WHERE destination IN (SELECT id FROM destination) \
       AND uid IN (SELECT value FROM json_each($6)) AND +phase = 0; \
     UPDATE shard SET head = $9, recorded_at = $10 WHERE id = $7 AND epoch = $8; \
     COMMIT";

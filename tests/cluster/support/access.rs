@@ -1,6 +1,6 @@
 //! Reading and changing a cluster as its administrator.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use kube::{
     Api, Client, Config,
@@ -9,6 +9,7 @@ use kube::{
     core::{ApiResource, DynamicObject, GroupVersionKind},
 };
 use serde_json::{Value, json};
+use trueup::domain::{Clock as _, SystemClock};
 
 /// The resource of a kind that the tests use.
 pub fn kind(name: &str) -> ApiResource {
@@ -31,6 +32,8 @@ pub fn kind(name: &str) -> ApiResource {
 #[derive(Clone)]
 pub struct Access {
     client: Client,
+    /// For how long a request is made again that was not answered.
+    patience: Duration,
 }
 
 impl Access {
@@ -41,7 +44,25 @@ impl Access {
         let mut config =
             Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.expect("the kubeconfig");
         config.proxy_url = None;
-        Self { client: Client::try_from(config).expect("a client") }
+        Self { client: Client::try_from(config).expect("a client"), patience: Duration::ZERO }
+    }
+
+    /// The same, for a cluster whose API server dies now and then: asks again for as long as this.
+    pub fn patiently(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// Asks until there is an answer. `again` tells the request whether it may have been carried out before.
+    async fn insist<T>(&self, mut ask: impl AsyncFnMut(bool) -> kube::Result<T>) -> kube::Result<T> {
+        let clock = SystemClock::default();
+        let mut again = false;
+        loop {
+            match ask(again).await {
+                Err(error) if clock.monotonic() < self.patience && !is_answer(&error) => again = true,
+                answer => return answer,
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// For what is asked in the API server's own words.
@@ -62,7 +83,14 @@ impl Access {
         let object: DynamicObject = serde_json::from_value(manifest.clone()).expect("a manifest");
         let kind_name = manifest["kind"].as_str().expect("a manifest's kind");
         let api = self.api(kind_name, manifest["metadata"]["namespace"].as_str());
-        api.create(&PostParams { dry_run, ..PostParams::default() }, &object).await
+        self.insist(async |again| match api.create(&PostParams { dry_run, ..PostParams::default() }, &object).await {
+            // Nobody else makes objects of these names: it was made, and the answer was lost.
+            Err(kube::Error::Api(status)) if again && status.is_already_exists() => {
+                api.get(&object.metadata.name.clone().unwrap_or_default()).await
+            }
+            answer => answer,
+        })
+        .await
     }
 
     /// Makes an object of a whole manifest.
@@ -75,13 +103,15 @@ impl Access {
         let kind_name = manifest["kind"].as_str().expect("a manifest's kind");
         let name = manifest["metadata"]["name"].as_str().expect("a manifest's name");
         let api = self.api(kind_name, manifest["metadata"]["namespace"].as_str());
-        let applied = api.patch(name, &PatchParams::apply("test").force(), &Patch::Apply(manifest)).await;
+        let params = PatchParams::apply("test").force();
+        let applied = self.insist(async |_| api.patch(name, &params, &Patch::Apply(manifest)).await).await;
         applied.unwrap_or_else(|error| panic!("applying {manifest}: {error}"))
     }
 
     /// One object, if it is there.
     pub async fn find(&self, kind: &str, namespace: Option<&str>, name: &str) -> Option<DynamicObject> {
-        let found = self.api(kind, namespace).get_opt(name).await;
+        let api = self.api(kind, namespace);
+        let found = self.insist(async |_| api.get_opt(name).await).await;
         found.unwrap_or_else(|error| panic!("reading {kind} {name}: {error}"))
     }
 
@@ -93,7 +123,8 @@ impl Access {
 
     /// All objects of a kind.
     pub async fn list(&self, kind: &str, namespace: Option<&str>) -> Vec<DynamicObject> {
-        let found = self.api(kind, namespace).list(&ListParams::default()).await;
+        let api = self.api(kind, namespace);
+        let found = self.insist(async |_| api.list(&ListParams::default()).await).await;
         found.unwrap_or_else(|error| panic!("listing {kind}: {error}")).items
     }
 
@@ -105,7 +136,8 @@ impl Access {
         name: &str,
         patch: &Value,
     ) -> kube::Result<DynamicObject> {
-        self.api(kind, namespace).patch(name, &PatchParams::default(), &Patch::Merge(patch)).await
+        let api = self.api(kind, namespace);
+        self.insist(async |_| api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await).await
     }
 
     /// Changes an object by a merge patch.
@@ -129,10 +161,16 @@ impl Access {
 
     /// Asks for an object to be deleted; fine if it is gone.
     pub async fn delete(&self, kind: &str, namespace: Option<&str>, name: &str) {
-        match self.api(kind, namespace).delete(name, &DeleteParams::default()).await {
+        let api = self.api(kind, namespace);
+        match self.insist(async |_| api.delete(name, &DeleteParams::default()).await).await {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if status.is_not_found() => {}
             Err(error) => panic!("deleting {kind} {name}: {error}"),
         }
     }
+}
+
+/// Whether the API server has decided. That it is too busy, or that its own store is away, decides nothing.
+fn is_answer(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code < 500 && status.code != 429)
 }

@@ -32,14 +32,27 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts one. Waits first while there are too many.
+    /// Makes the programs, for whoever starts one later where nothing can be fetched.
+    pub fn build() {
+        let mut building = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("hack/cluster/build"));
+        let built = building.arg("control-plane").stdin(Stdio::null()).stdout(Stdio::null()).status();
+        assert!(built.is_ok_and(|status| status.success()), "hack/cluster/build control-plane failed");
+    }
+
+    /// Starts one on loopback. Waits first while there are too many.
     pub fn up(topic: &str, mode: Mode) -> Self {
+        Self::up_at(topic, mode, "127.0.0.1")
+    }
+
+    /// Starts one whose API server listens on `address`, which is this machine's.
+    pub fn up_at(topic: &str, mode: Mode, address: &str) -> Self {
         let mut running = ENDED.wait_while(RUNNING.lock().unwrap(), |running| *running >= AT_ONCE).unwrap();
         *running += 1;
         drop(running);
         let name = format!("test-{topic}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let mut up = tool();
-        up.args(["up", &name, "--unsafe-no-fsync", "--owner", &std::process::id().to_string(), "--mode"]);
+        up.args(["up", &name, "--unsafe-no-fsync", "--owner", &std::process::id().to_string()]);
+        up.args(["--address", address, "--mode"]);
         up.arg(match mode {
             Mode::ControlPlane => "control-plane",
             Mode::Kwok => "kwok",
@@ -53,6 +66,24 @@ impl Cluster {
         }
         let folder = said.lines().last().map(PathBuf::from).expect("the cluster's folder");
         Self { name, folder }
+    }
+
+    /// Sends a signal to one of its processes, by their names. Fine if it has ended.
+    pub fn signal(&self, process: &str, signal: &str) {
+        tool().args(["kill", &self.name, process, signal]).stdin(Stdio::null()).output().expect("running the cluster");
+    }
+
+    /// Starts one of its processes again. Waits until the API server answers.
+    pub fn restart(&self, process: &str) {
+        let output = tool().args(["restart", &self.name, process]).stdin(Stdio::null()).output().expect("running it");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "starting {process} of cluster {} again: {said}", self.name);
+    }
+
+    /// The port of its API server.
+    pub fn port(&self) -> u16 {
+        let url = std::fs::read_to_string(self.folder.join("url")).expect("the API server's address");
+        url.trim().rsplit(':').next().and_then(|port| port.parse().ok()).expect("its port")
     }
 
     /// Everything is allowed with it.

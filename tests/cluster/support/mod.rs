@@ -2,13 +2,19 @@
 
 mod access;
 mod cluster;
+mod customer;
 mod kstatus;
 mod manifests;
 mod place;
 mod process;
 mod reckoning;
 pub mod rights;
+mod servers;
+#[path = "../../support/typing.rs"]
+#[allow(dead_code, reason = "tests/docs uses the rest")]
+mod typing;
 mod visit;
+mod writes;
 
 #[path = "../../support/postgres.rs"]
 #[allow(dead_code, reason = "the ledger's tests use the rest")]
@@ -16,16 +22,31 @@ pub mod postgres;
 
 pub use access::Access;
 pub use cluster::{Cluster, Mode};
+pub use customer::{Customer, TENANTS, play};
 pub use kstatus::{Reading, reading};
 pub use manifests::*;
 pub use place::{ControllerOptions, Database, Place, free_port, install, trueup};
 pub use process::Process;
 pub use reckoning::{Story, audited, reckon};
+pub use servers::{PORTS, Servers};
 pub use visit::{Visit, condition, uid};
+pub use writes::{end, quiet_for, writes};
 
 use std::{future::Future, time::Duration};
 
 use trueup::domain::{Clock, SystemClock};
+
+/// What `page` tells people to type that begins with `beginning`: the words behind `trueup`, with `from` replaced by `to`.
+pub fn documented(page: &str, beginning: &str, from: &str, to: &str) -> Vec<String> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("reading {page}: {error}"));
+    let lines = typing::typed(page, &text);
+    let ours = lines.iter().flat_map(|typed| typing::commands(&typed.command));
+    let found = ours.filter_map(|words| typing::of_trueup(&words).map(|words| words[1..].to_vec()));
+    let mut found = found.filter(|words| words.join(" ").starts_with(beginning));
+    let words = found.next().unwrap_or_else(|| panic!("{page} tells nobody to type `trueup {beginning}`"));
+    words.into_iter().map(|word| word.replace(from, to)).collect()
+}
 
 /// How long a test waits for what should take a second or two on a machine that is busy with something else.
 pub const PATIENCE: Duration = Duration::from_secs(45);

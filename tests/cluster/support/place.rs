@@ -9,10 +9,11 @@ use std::{
 
 use serde_json::json;
 
-use super::{Access, Cluster, Mode, PATIENCE, Process, eventually, postgres::Postgres, rights, secret, sink};
+use super::{Access, Cluster, Mode, PATIENCE, Process, Servers, eventually, rights, secret, sink};
 
 /// Trueup's own namespace.
 pub const SYSTEM: &str = "trueup-system";
+const LOOPBACK: &str = "127.0.0.1";
 const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// Where the ledger is kept.
@@ -33,6 +34,8 @@ pub struct ControllerOptions {
     pub kubeconfig: Option<PathBuf>,
     /// Where to listen, instead of on any free port.
     pub listen: Option<String>,
+    /// A network namespace to run in, instead of the test's own.
+    pub network: Option<PathBuf>,
     /// More words for the command line.
     pub args: Vec<String>,
 }
@@ -43,31 +46,40 @@ pub struct Place {
     receiver: Mutex<Option<Process>>,
     /// The cluster.
     pub cluster: Cluster,
-    postgres: Option<Postgres>,
+    database: Servers,
     /// The ledger's address.
     pub ledger: String,
+    /// Where all of it listens.
+    address: &'static str,
     receiver_port: u16,
     folder: tempfile::TempDir,
 }
 
 impl Place {
-    /// Starts a cluster and a receiver, and tells the cluster what it must know.
+    /// Starts a cluster and a receiver on loopback, and tells the cluster what it must know.
     pub async fn new(topic: &str, database: Database) -> Self {
+        Self::at(topic, database, LOOPBACK).await
+    }
+
+    /// The same on another address of this machine, by which the ledger's server is reached, too.
+    pub async fn at(topic: &str, database: Database, address: &'static str) -> Self {
         let folder = tempfile::Builder::new().prefix("trueup-test-").tempdir().expect("a temporary directory");
         // The server starts while the cluster does: both mostly wait.
-        let starting = std::thread::spawn(move || (database == Database::Postgres).then(Postgres::start));
-        let cluster = Cluster::up(topic, Mode::Kwok);
-        let postgres = starting.join().expect("starting PostgreSQL");
-        let ledger = match &postgres {
-            Some(postgres) => postgres.database().await,
-            None => format!("sqlite:{}", folder.path().join("ledger.db").display()),
-        };
+        let starting = std::thread::spawn(move || match database {
+            Database::Sqlite => Servers::none(),
+            Database::Postgres if address == LOOPBACK => Servers::one(),
+            Database::Postgres => Servers::pair(address),
+        });
+        let cluster = Cluster::up_at(topic, Mode::Kwok, address);
+        let database = starting.join().expect("starting PostgreSQL");
+        let ledger = database.url().await;
+        let ledger = ledger.unwrap_or_else(|| format!("sqlite:{}", folder.path().join("ledger.db").display()));
         let receiver_port = free_port();
-        let place = Self { receiver: Mutex::new(None), cluster, postgres, ledger, receiver_port, folder };
+        let place = Self { receiver: Mutex::new(None), cluster, database, ledger, address, receiver_port, folder };
         place.start_receiver();
         let access = Access::by(&place.cluster.admin()).await;
         install(&access).await;
-        let url = format!("http://127.0.0.1:{receiver_port}/events");
+        let url = format!("{}/events", place.receiver_url());
         access.create(&sink("billing", &url, &json!({}))).await;
         place
     }
@@ -79,6 +91,10 @@ impl Place {
         command.arg("controller").arg("--listen").arg(options.listen.as_deref().unwrap_or("127.0.0.1:0"));
         command.arg("--database-url").arg(options.database_url.as_ref().unwrap_or(&self.ledger));
         command.arg("--kubeconfig").arg(kubeconfig).args(&options.args);
+        let mut command = match &options.network {
+            Some(network) => within(network, &command),
+            None => command,
+        };
         Process::start(&format!("controller {name}"), &mut command, &self.log(name))
     }
 
@@ -94,7 +110,19 @@ impl Place {
 
     /// Where the receiver answers.
     pub fn receiver_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.receiver_port)
+        format!("http://{}:{}", self.address, self.receiver_port)
+    }
+
+    /// The receiver's port.
+    pub fn receiver_port(&self) -> u16 {
+        self.receiver_port
+    }
+
+    /// Sends the receiver a signal, by its name.
+    pub fn signal_receiver(&self, signal: &str) {
+        if let Some(receiver) = &*self.receiver.lock().unwrap() {
+            receiver.signal(signal);
+        }
     }
 
     /// Kills the receiver.
@@ -104,14 +132,19 @@ impl Place {
         }
     }
 
+    /// The ledger's servers.
+    pub fn database(&self) -> &Servers {
+        &self.database
+    }
+
     /// Kills the ledger's server. Answers whether there is one.
     pub fn kill_postgres(&self) -> bool {
-        self.postgres.as_ref().map(Postgres::kill).is_some()
+        self.database.kill()
     }
 
     /// Starts the ledger's server again.
     pub fn revive_postgres(&self) {
-        self.postgres.as_ref().map(Postgres::restart);
+        self.database.restart();
     }
 
     /// Starts the receiver, again on the same file if it was killed.
@@ -121,16 +154,18 @@ impl Place {
         std::fs::write(&keys, KEY).expect("writing the signing keys");
         let mut command = trueup();
         command.arg("receiver").arg("--secret-file").arg(keys);
-        command.arg("--listen").arg(format!("127.0.0.1:{}", self.receiver_port));
+        command.arg("--listen").arg(format!("{}:{}", self.address, self.receiver_port));
         command.arg("--database").arg(format!("sqlite:{}", folder.join("receiver.db").display()));
         *self.receiver.lock().unwrap() =
             Some(Process::start("the receiver", &mut command, &folder.join("receiver.log")));
     }
 }
 
-/// The program, with nothing of this process's environment that it would listen to.
+/// The program, with nothing of this process's environment that it would listen to: the one that cargo built, or the one that
+/// `TRUEUP_UNDER_TEST` names, such as an image's.
 pub fn trueup() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_trueup"));
+    let built = || env!("CARGO_BIN_EXE_trueup").into();
+    let mut command = Command::new(std::env::var_os("TRUEUP_UNDER_TEST").unwrap_or_else(built));
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
         if name.starts_with("TRUEUP_") || matches!(name.as_str(), "DATABASE_URL" | "KUBECONFIG") {
@@ -139,6 +174,19 @@ pub fn trueup() -> Command {
     }
     command.env("NO_COLOR", "1");
     command
+}
+
+/// The same command in another network namespace. It stays one process: what enters becomes the program.
+fn within(network: &Path, command: &Command) -> Command {
+    let mut entering = Command::new("nsenter");
+    entering.arg(format!("--net={}", network.display())).arg("--").arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => entering.env(name, value),
+            None => entering.env_remove(name),
+        };
+    }
+    entering
 }
 
 /// What an administrator does before the first controller starts.

@@ -54,10 +54,15 @@ impl Visit {
 
     /// A look at `place`.
     pub async fn to(place: &Arc<Place>) -> Self {
+        Self::patiently(place, Duration::ZERO).await
+    }
+
+    /// A look at a place whose API server dies now and then: what is asked of it is asked again for as long as this.
+    pub async fn patiently(place: &Arc<Place>, patience: Duration) -> Self {
         Self {
             place: place.clone(),
             ledger: trueup::ledger::open(&place.ledger, TABLES).expect("the ledger's address"),
-            access: Access::by(&place.cluster.admin()).await,
+            access: Access::by(&place.cluster.admin()).await.patiently(patience),
             http: reqwest::Client::builder().no_proxy().build().expect("a client"),
             log: place.log("controller"),
         }

@@ -17,9 +17,19 @@ use crate::{
 
 /// The lives.
 const LIVES: [&[Step]; 3] = [
-    &[CreateTenant(0), Wait(6), SuspendTenant(0, true), Wait(5), DeleteTenant(0)],
-    &[CreateTenant(0), CreateApp(0, 0), Wait(12), Sicken(0, 0, true), Wait(5), Sicken(0, 0, false), DeleteApp(0, 0)],
-    &[CreateTenant(0), CreateBackup(0, 1, true), Wait(12), DeleteBackup(0, 1)],
+    &[CreateTenant(0), Wait(6), SuspendTenant(0, true), Wait(5), DeleteTenant(0), Wait(15)],
+    &[
+        CreateTenant(0),
+        CreateApp(0, 0),
+        Wait(12),
+        Sicken(0, 0, true),
+        Wait(5),
+        Sicken(0, 0, false),
+        Wait(8),
+        DeleteApp(0, 0),
+        Wait(15),
+    ],
+    &[CreateTenant(0), CreateBackup(0, 1, true), Wait(12), DeleteBackup(0, 1), Wait(25)],
 ];
 
 /// What goes wrong with what changes something.
