@@ -151,7 +151,7 @@ impl Network {
         let mut rules = String::from(CHAINS);
         for chain in ["led", "led-here"] {
             let (from, to) = (format!("ip daddr {HUB} tcp dport {DATABASE}"), format!("{HUB}:{}", state.database));
-            rules.push_str(&format!("add rule ip fire {chain} {from} dnat to {to}\n"));
+            rules.extend([format!("add rule ip fire {chain} {from} dnat to {to}\n")]);
         }
         for cut in &state.cuts {
             rules.push_str(&self.rules(*cut));
