@@ -19,6 +19,10 @@ e2e:
 mutations:
 	@hack/mutations $(ONLY)
 
+## make chaos           lets everything go wrong in the simulator; TRUEUP_SEEDS=500 says how often by chance, TRUEUP_SEED=1 by which
+chaos:
+	@hack/chaos
+
 ## make fire            kills, stops and cuts off every process hundreds of times, in 15 to 20 minutes; SEED=7 for others, KILLS=40 for fewer
 fire:
 	@hack/fire
@@ -75,4 +79,4 @@ clean-clusters:
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
-.PHONY: demo test e2e mutations fire bench-ledger build image lint crds chart schemas reference book vectors clean-clusters help
+.PHONY: demo test e2e mutations chaos fire bench-ledger build image lint crds chart schemas reference book vectors clean-clusters help

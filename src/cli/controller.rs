@@ -1,28 +1,22 @@
 //! `trueup controller`: wait for the lease, begin an epoch, reconcile and deliver until either ends.
 
+mod candidate;
+
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::{Span, SpanRelativeTo, ToSpan as _};
-use kube::Client;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
 
-use super::{
-    Failure,
-    ask_receiver::AskReceiver,
-    failure::UNREACHABLE,
-    start::{Start, identify},
-    when::When,
-    who,
-};
+pub use self::candidate::Candidate;
+use super::{Failure, ask_receiver::AskReceiver, start::Start, who};
 use crate::{
-    cluster::{Caches, Cluster, Events, Lease, RequestMetrics},
-    domain::{Clock, Epoch, Shard, SystemClock, SystemRandom},
-    ledger::{self, Appender, AppenderLimits, Installation, Store, Waits, Want, pruner},
+    cluster::{Caches, RequestMetrics},
+    domain::{Clock, Random, SystemClock, SystemRandom},
+    ledger::{self, Waits},
     lifecycle::TABLES,
-    outbox::{self, Relay},
-    reconcile::{self, Applied, Context, SweepOptions},
+    reconcile::Applied,
+    sinks::{self, SinkBuilder},
     telemetry::{self, Health, Metrics},
 };
 
@@ -88,7 +82,8 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<(), Failure> {
     let unusable = |error: prometheus::Error| Failure::usage(&format!("setting up the metrics: {error}"));
     let metrics = Arc::new(Metrics::new().map_err(unusable)?);
     let requests = RequestMetrics::new(metrics.registry(), clock.clone()).map_err(unusable)?;
-    let receiver = args.receiver.as_deref().map(AskReceiver::new).transpose()?;
+    let receivers = args.receiver.as_deref().map(AskReceiver::new).transpose()?;
+    let receivers = receivers.into_iter().map(|receiver| Arc::new(receiver) as Arc<dyn Applied>).collect();
     let waits = Arc::<Waits>::default();
     let health = Arc::new(Health::new(waits.clone(), clock.clone()));
     health.waits_for(vec!["its start".into()]);
@@ -101,174 +96,11 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<(), Failure> {
     tasks.spawn(report_readiness(caches.clone(), health));
 
     let identity = format!("{}-{}", who::host(), uuid::Uuid::new_v4());
-    let duration = Duration::from_secs(args.lease_seconds);
-    let mut lease =
-        Lease::new(client.clone(), &args.namespace, "trueup-shard-0", identity.clone(), duration, clock.clone());
-    let candidate = Candidate { args, client, store, waits, clock, metrics, caches, identity, receiver };
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => break,
-            () = lease.acquire() => {}
-        }
-        let ended = candidate.lead(&mut lease, &stop).await;
-        candidate.metrics.stands_down(candidate.clock.now());
-        lease.release().await;
-        match ended {
-            Ended::Stopped => break,
-            // Waiting mends no wrong ledger.
-            Ended::Wrong(failure) => return Err(failure),
-            Ended::NotBegun => {}
-            Ended::SteppedDown => info!("stepped down; waiting for the lease again"),
-        }
-    }
-    Ok(())
-}
-
-/// How a term ended.
-enum Ended {
-    /// The process is to end.
-    Stopped,
-    /// It did not begin; another one may.
-    NotBegun,
-    /// Another term may begin.
-    SteppedDown,
-    /// This process must not lead: cluster and ledger do not belong together any more.
-    Wrong(Failure),
-}
-
-/// A process that leads whenever it holds the lease.
-struct Candidate {
-    args: Args,
-    client: Client,
-    store: Arc<dyn Store>,
-    waits: Arc<Waits>,
-    clock: Arc<dyn Clock>,
-    metrics: Arc<Metrics>,
-    caches: Arc<Caches>,
-    identity: String,
-    receiver: Option<AskReceiver>,
-}
-
-impl Candidate {
-    /// Begins an epoch, then makes sure that the ledger is still this cluster's: whoever gives it to another, or begins
-    /// an era, does so in an epoch of its own, so that what is read here holds for as long as this one.
-    async fn take_over(&self, shard: Shard) -> Result<(Epoch, Installation), Ended> {
-        let epoch = match self.store.take_over(shard, &self.identity).await {
-            Ok(epoch) => epoch,
-            Err(error) => {
-                if !self.waits.failed(Want::Lead, &error, &*self.clock) {
-                    warn!(%error, "this term did not begin");
-                }
-                return Err(Ended::NotBegun);
-            }
-        };
-        self.waits.worked(Want::Lead, &*self.clock);
-        match identify(&self.client, &self.args.namespace, &*self.store).await {
-            Ok(installation) => Ok((epoch, installation)),
-            Err(failure) if failure.code() == UNREACHABLE || failure.is_refusal() => {
-                warn!(%failure, "this term did not begin");
-                Err(Ended::NotBegun)
-            }
-            Err(failure) => Err(Ended::Wrong(failure)),
-        }
-    }
-
-    /// Leads until the lease is lost, the epoch is fenced or `stop` is cancelled.
-    ///
-    /// Everything that acts lives in this future or in what it cancels: when it ends, nothing acts any more.
-    async fn lead(&self, lease: &mut Lease, stop: &CancellationToken) -> Ended {
-        let shard = Shard::new(0);
-        let (epoch, installation) = match self.take_over(shard).await {
-            Ok(taken) => taken,
-            Err(Ended::NotBegun) => {
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                return if stop.is_cancelled() { Ended::Stopped } else { Ended::NotBegun };
-            }
-            Err(ended) => return ended,
-        };
-        info!(%epoch, "leading");
-        self.metrics.leads(epoch.get());
-        let (appender, appending) = Appender::start(
-            self.store.clone(),
-            shard,
-            epoch,
-            self.clock.clone(),
-            AppenderLimits::default(),
-            self.waits.clone(),
-        );
-        let metrics = self.metrics.clone();
-        appender.stats().tell(move |what| metrics.appending(what));
-        let fenced = appender.fenced().clone();
-        let over = CancellationToken::new();
-        let relay = Arc::new(Relay::new(
-            outbox::Parts {
-                store: self.store.clone(),
-                clock: self.clock.clone(),
-                random: Arc::new(SystemRandom),
-                commits: appender.commits(),
-                metrics: self.metrics.delivery.clone(),
-                waits: self.waits.clone(),
-            },
-            over.clone(),
-        ));
-        let context = Arc::new(Context {
-            caches: self.caches.clone(),
-            cluster: Cluster::new(
-                self.client.clone(),
-                lease.term(),
-                Duration::from_millis(self.args.request_timeout_ms),
-            ),
-            ledger: self.store.clone(),
-            appender,
-            waits: self.waits.clone(),
-            relay: relay.clone(),
-            events: Events::new(self.client.clone(), &self.identity),
-            clock: self.clock.clone(),
-            installation,
-            behind: reconcile::Behind::default(),
-            receivers: self.receiver.iter().map(|it| Arc::new(it.clone()) as Arc<dyn Applied>).collect(),
-            sweep: SweepOptions { every: Duration::from_secs(self.args.sweep_seconds), limit: self.args.sweep_limit },
-            metrics: self.metrics.clone(),
-            tenants_named: usize::from(self.args.metrics_tenants),
-            namespace: self.args.namespace.clone(),
-            mover_image: self.args.mover_image.clone(),
-            observe_only: self.args.observe_only,
-            mandates: reconcile::Mandates::default(),
-            written: reconcile::Written::default(),
-            looked: reconcile::Looked::default(),
-            readiness: reconcile::Readiness::default(),
-            retries: reconcile::Retries::default(),
-        });
-        let reconciling = async {
-            while !self.caches.waiting_for().is_empty() {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            reconcile::run(context.clone()).await;
-        };
-        let pruning = async {
-            match self.args.keep_transitions {
-                None => std::future::pending().await,
-                Some(span) => {
-                    // Of a ledger that lost rows, no others go.
-                    let horizon =
-                        || (!context.behind.holds_everything()).then(|| When::Ago(span).before(self.clock.now()));
-                    pruner::run(self.store.clone(), horizon, over.clone()).await;
-                }
-            }
-        };
-        let mut stopped = false;
-        tokio::select! {
-            () = stop.cancelled() => stopped = true,
-            () = lease.keep() => warn!("the lease is lost"),
-            () = fenced.cancelled() => warn!("another process has begun a later epoch"),
-            () = reconciling => {}
-            () = pruning => {}
-        }
-        over.cancel();
-        relay.stop().await;
-        appending.abort();
-        if stopped { Ended::Stopped } else { Ended::SteppedDown }
-    }
+    let random: Arc<dyn Random> = Arc::new(SystemRandom);
+    let build: SinkBuilder = Arc::new(sinks::build);
+    let candidate =
+        Candidate { args, client, store, waits, clock, random, metrics, caches, identity, receivers, sinks: build };
+    candidate.stand(&stop).await
 }
 
 /// How long to keep something that people may ask about: not for minutes.

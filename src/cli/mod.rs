@@ -5,7 +5,7 @@ mod audit;
 mod command;
 mod completions;
 mod confirm;
-mod controller;
+pub mod controller;
 mod crds;
 mod describe;
 mod doctor;

@@ -7,7 +7,7 @@ use kube::{
 };
 
 use crate::{
-    api::{AppDeployment, Backup, BackupRepository, BillingSink, Tenant, crds},
+    api::{AppDeployment, Backup, BackupRepository, BillingSink, Tenant},
     domain::Kind,
     lifecycle::ChildKind,
 };
@@ -85,7 +85,7 @@ pub fn child_resource(kind: ChildKind) -> ApiResource {
 pub async fn missing_crds(client: &Client) -> Result<Vec<String>, kube::Error> {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     let mut missing = vec![];
-    for name in crds().into_iter().filter_map(|crd| crd.metadata.name) {
+    for name in CustomKind::ALL.map(CustomKind::crd_name) {
         let established = api.get_opt(&name).await?.and_then(|crd| crd.status).is_some_and(|status| {
             status
                 .conditions

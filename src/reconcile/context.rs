@@ -20,6 +20,7 @@ use crate::{
     ledger::{Appender, Installation, Store, Waits},
     lifecycle::Membership,
     outbox::Relay,
+    sinks::SinkBuilder,
     telemetry::Metrics,
 };
 
@@ -37,6 +38,8 @@ pub struct Context {
     pub waits: Arc<Waits>,
     /// The deliveries.
     pub relay: Arc<Relay>,
+    /// What makes the sinks that it delivers to.
+    pub sinks: SinkBuilder,
     /// Notes for people.
     pub events: Events,
     /// What time it is.

@@ -17,7 +17,6 @@ use crate::{
         sink::{self, Observed},
     },
     outbox::Destination,
-    sinks,
 };
 
 /// Looks at one sink.
@@ -90,7 +89,7 @@ async fn configure(
     if context.relay.serves(id, &revision) {
         return Ok(Ok(None));
     }
-    Ok(sinks::build(&configured.config, context.clock.clone())
+    Ok((context.sinks)(&configured.config, context.clock.clone())
         .map(|sink| Some(Destination { id: id.clone(), revision, sink, limits: configured.limits }))
         .map_err(|fault| fault.to_string()))
 }

@@ -50,6 +50,10 @@ impl fmt::Debug for SinkType {
     }
 }
 
+/// Makes a sink of whatever type from a configuration: [`build`], or what stands in for it in a simulation.
+pub type SinkBuilder =
+    Arc<dyn Fn(&SinkConfig, Arc<dyn Clock>) -> Result<Arc<dyn Sink>, ConfigFault> + Send + Sync + 'static>;
+
 /// A sink as somebody asked for it.
 #[derive(Debug)]
 pub struct SinkConfig {

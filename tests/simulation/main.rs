@@ -1,12 +1,20 @@
-//! The real controllers, ledger and watches in one process, under a clock that moves only when nobody has anything to do, against
-//! an API server of their own.
+//! The real controllers, ledger, relay and watches in one process, under a clock that moves only when nobody has anything to do,
+//! in a world of their own in which things go wrong.
 
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "all of it is a test")]
 
 mod apiserver;
+mod case;
+mod chaos;
 mod clock;
-mod controller;
+mod faults;
+mod nodes;
+mod oracles;
+mod people;
+mod process;
+mod receiver;
 mod script;
 mod semantics;
-mod tenants;
+mod step;
+mod stories;

@@ -12,7 +12,7 @@ mod write;
 
 use std::{
     convert::Infallible,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
     time::Duration,
 };
 
@@ -23,9 +23,13 @@ use tokio::{sync::watch as signal, time::sleep};
 use trueup::domain::Clock;
 
 use self::{
-    answer::{Answered, Refusal, Stream, refuse, reply},
-    request::{Asked, Target, Verb},
-    state::State,
+    answer::{Answered, refuse, reply},
+    request::Asked,
+};
+pub use self::{
+    answer::{Refusal, Stream},
+    request::{Target, Verb},
+    state::{Change, Key, State},
 };
 
 /// How long the contents of a namespace take to go.
@@ -38,12 +42,17 @@ pub struct ApiServer {
     /// Changes with each write.
     changed: Arc<signal::Sender<u64>>,
     clock: Arc<dyn Clock>,
+    witness: Arc<OnceLock<Witness>>,
 }
+
+/// Sees every object as it is written.
+type Witness = Box<dyn Fn(&Change) + Send + Sync>;
 
 impl ApiServer {
     /// With the namespaces that every cluster has.
     pub fn start(clock: Arc<dyn Clock>) -> Self {
-        let server = Self { state: Arc::default(), changed: Arc::new(signal::channel(0).0), clock };
+        let server =
+            Self { state: Arc::default(), changed: Arc::new(signal::channel(0).0), clock, witness: Arc::default() };
         for name in ["default", "kube-system"] {
             let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
             server.change(|state, now| state.create(&Target::namespace(name), namespace, now)).expect("it is empty");
@@ -61,9 +70,51 @@ impl ApiServer {
         Client::new(service, "default")
     }
 
+    /// What a request asks for, in words that are the same in every run.
+    pub fn describe(request: &Request<Body>) -> (Verb, String) {
+        request::describe(request)
+    }
+
+    /// Changes with each write.
+    pub fn version(&self) -> u64 {
+        self.state().version()
+    }
+
+    /// Hears of every write.
+    pub fn changes(&self) -> signal::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Reads and writes as those do who live in the cluster: the time is given as the API server writes it.
+    pub fn within<T>(&self, work: impl FnOnce(&mut State, Value) -> T) -> T {
+        let done = self.change(|state, now| Ok::<_, Refusal>(work(state, now)));
+        done.expect("it was not refused")
+    }
+
+    /// From now on, `witness` sees every change. The first one stays.
+    pub fn watched_by(&self, witness: impl Fn(&Change) + Send + Sync + 'static) {
+        let _ = self.witness.set(Box::new(witness));
+    }
+
     /// Everything that was written, in order.
     pub fn history(&self) -> Vec<String> {
         self.state().history()
+    }
+
+    /// How much was written of these kinds.
+    pub fn writes_of(&self, plurals: &[&str]) -> usize {
+        self.state().writes(|plural| plurals.contains(&plural))
+    }
+
+    /// How much was written, but for these kinds.
+    pub fn writes_but_for(&self, plurals: &[&str]) -> usize {
+        self.state().writes(|plural| !plurals.contains(&plural))
+    }
+
+    /// The UID of `kube-system`.
+    pub fn cluster_uid(&self) -> String {
+        let found = self.state().get(&Target::namespace("kube-system")).expect("it is there from the start");
+        found["metadata"]["uid"].as_str().expect("it has one").to_owned()
     }
 
     /// Forgets the past: a watch that comes from there is told that it is too old.
@@ -71,7 +122,8 @@ impl ApiServer {
         self.state().compact();
     }
 
-    async fn answer(&self, request: Request<Body>) -> Response<Stream> {
+    /// Answers a request.
+    pub async fn answer(&self, request: Request<Body>) -> Response<Stream> {
         let asked = match Asked::read(request).await {
             Ok(asked) => asked,
             Err(refusal) => return refuse(&refusal),
@@ -126,8 +178,13 @@ impl ApiServer {
         let now =
             json!(trueup::domain::Timestamp::from_micros(seconds * 1_000_000).to_string().replace(".000000Z", "Z"));
         let mut state = self.state();
+        let before = state.version();
         let done = write(&mut state, now);
-        self.changed.send_replace(state.version());
+        if let Some(witness) = self.witness.get() {
+            state.since(before).iter().for_each(witness);
+        }
+        let version = state.version();
+        self.changed.send_if_modified(|told| std::mem::replace(told, version) != version);
         done
     }
 

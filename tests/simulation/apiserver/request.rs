@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use http::{Method, Request, header::CONTENT_TYPE};
+use http::{Method, Request, header::CONTENT_TYPE, request::Parts};
 use kube::client::Body;
 use serde_json::Value;
 
@@ -20,6 +20,41 @@ pub enum Verb {
     MergePatch,
     Apply,
     Delete,
+}
+
+impl Verb {
+    fn of(head: &Parts, target: &Target) -> Result<Self, Refusal> {
+        let content = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let watches = || head.uri.query().is_some_and(|query| query.split('&').any(|part| part == "watch=true"));
+        Ok(match (&head.method, content) {
+            (&Method::GET, _) if !target.name.is_empty() => Self::Get,
+            (&Method::GET, _) if watches() => Self::Watch,
+            (&Method::GET, _) => Self::List,
+            (&Method::POST, _) => Self::Create,
+            (&Method::PUT, _) => Self::Replace,
+            (&Method::DELETE, _) => Self::Delete,
+            (&Method::PATCH, "application/json-patch+json") => Self::JsonPatch,
+            (&Method::PATCH, "application/merge-patch+json") => Self::MergePatch,
+            (&Method::PATCH, "application/apply-patch+yaml") => Self::Apply,
+            (method, content) => return Err(Refusal::bad(format!("{method} of {content:?} is not known here"))),
+        })
+    }
+}
+
+/// What a request asks for, in words.
+pub fn describe(request: &Request<Body>) -> (Verb, String) {
+    let mut head = Request::new(());
+    *head.method_mut() = request.method().clone();
+    *head.uri_mut() = request.uri().clone();
+    *head.headers_mut() = request.headers().clone();
+    let (head, ()) = head.into_parts();
+    let target = Target::read(head.uri.path()).unwrap_or_default();
+    let verb = Verb::of(&head, &target).unwrap_or(Verb::Get);
+    let mut words = vec![format!("{verb:?}"), target.plural.clone()];
+    let name = target.namespace.iter().chain((!target.name.is_empty()).then_some(&target.name));
+    words.extend(Some(name.cloned().collect::<Vec<_>>().join("/")).filter(|name| !name.is_empty()));
+    words.extend(target.subresource);
+    (verb, words.join(" "))
 }
 
 /// To what.
@@ -89,24 +124,14 @@ impl Asked {
         let target = Target::read(path).ok_or_else(|| Refusal::not_found("the path", path))?;
         let query: BTreeMap<String, String> =
             form_urlencoded::parse(head.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
-        let content = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let verb = match (&head.method, content) {
-            (&Method::GET, _) if !target.name.is_empty() => Verb::Get,
-            (&Method::GET, _) if query.get("watch").is_some_and(|watch| watch == "true") => Verb::Watch,
-            (&Method::GET, _) => Verb::List,
-            (&Method::POST, _) => Verb::Create,
-            (&Method::PUT, _) => Verb::Replace,
-            (&Method::DELETE, _) => Verb::Delete,
-            (&Method::PATCH, "application/json-patch+json") => Verb::JsonPatch,
-            (&Method::PATCH, "application/merge-patch+json") => Verb::MergePatch,
-            (&Method::PATCH, "application/apply-patch+yaml") => Verb::Apply,
-            (method, content) => return Err(Refusal::bad(format!("{method} of {content:?} is not known here"))),
-        };
+        let verb = Verb::of(&head, &target)?;
         let bytes = body.collect_bytes().await.map_err(|why| Refusal::bad(why.to_string()))?;
         let body = match bytes.as_ref() {
             [] => Value::Null,
-            // JSON is YAML.
-            bytes => serde_yaml::from_slice(bytes).map_err(|why| Refusal::bad(why.to_string()))?,
+            // What is applied may be YAML, and JSON is faster.
+            bytes => serde_json::from_slice(bytes)
+                .or_else(|_| serde_yaml::from_slice(bytes))
+                .map_err(|why| Refusal::bad(why.to_string()))?,
         };
         Ok(Self { verb, target, query, body })
     }

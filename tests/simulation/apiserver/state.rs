@@ -52,8 +52,9 @@ pub struct State {
     version: u64,
     made: u64,
     compacted: u64,
-    /// What was compacted away, for people.
+    /// Every write, for people; and how many there were of each kind.
     history: Vec<String>,
+    written: BTreeMap<String, usize>,
 }
 
 impl State {
@@ -66,9 +67,19 @@ impl State {
         self.compacted
     }
 
+    /// What was changed since, as far as it is remembered.
+    pub fn since(&self, version: u64) -> &[Change] {
+        &self.changes[self.changes.partition_point(|change| change.version <= version)..]
+    }
+
     pub fn compact(&mut self) {
         self.compacted = self.version;
         self.changes.clear();
+    }
+
+    /// How much was written of the kinds that count.
+    pub fn writes(&self, counts: impl Fn(&str) -> bool) -> usize {
+        self.written.iter().filter(|(plural, _)| counts(plural)).map(|(_, count)| count).sum()
     }
 
     pub fn history(&self) -> Vec<String> {
@@ -87,6 +98,14 @@ impl State {
 
     pub fn kept(&self, target: &Target) -> Result<&Kept, Refusal> {
         self.objects.get(&Key::of(target)).ok_or_else(|| Refusal::not_found(&target.what(), &target.name))
+    }
+
+    /// Every object of `target`'s kind, wherever it is.
+    pub fn all(&self, target: &Target) -> impl Iterator<Item = &Value> {
+        let from = Key { namespace: None, name: String::new(), ..Key::of(target) };
+        let of_kind = move |key: &Key| (&key.group, &key.plural) == (&from.group, &from.plural);
+        let first = Key { namespace: None, name: String::new(), ..Key::of(target) };
+        self.objects.range(first..).take_while(move |(key, _)| of_kind(key)).map(|(_, kept)| &kept.object)
     }
 
     pub fn list(&self, target: &Target, selector: Option<&String>) -> Value {
@@ -126,6 +145,7 @@ impl State {
 
     fn note(&mut self, what: &str, key: &Key) {
         let place = key.namespace.as_ref().map_or(String::new(), |namespace| format!("{namespace}/"));
+        *self.written.entry(key.plural.clone()).or_insert(0) += 1;
         self.history.push(format!("{what} {} {place}{}", key.plural, key.name));
     }
 }

@@ -120,8 +120,7 @@ fn events<'a>(
     selector: Option<&'a String>,
     since: u64,
 ) -> impl Iterator<Item = Value> + 'a {
-    let news = &state.changes[state.changes.partition_point(|change| change.version <= since)..];
-    news.iter().filter(|change| change.key.is_in(target)).filter_map(
+    state.since(since).iter().filter(|change| change.key.is_in(target)).filter_map(
         move |Change { before, after, version, .. }| {
             let shown = |object: &Option<Value>| object.clone().filter(|object| selects(selector, object));
             let (kind, mut object) = match (shown(before), shown(after)) {

@@ -24,6 +24,14 @@ fn has_status(target: &Target) -> bool {
         || matches!(target.plural.as_str(), "namespaces" | "deployments" | "jobs" | "pods" | "resourcequotas")
 }
 
+/// Kinds whose deletion in the foreground waits for what they own. (Of the others Trueup makes nothing that owns.)
+fn owns_others(target: &Target) -> bool {
+    matches!(target.plural.as_str(), "deployments" | "jobs")
+}
+
+/// The finalizer that the garbage collector takes off.
+const FOREGROUND: &str = "foregroundDeletion";
+
 impl State {
     pub fn create(&mut self, target: &Target, mut object: Value, now: Value) -> Answered {
         let mut target = target.clone();
@@ -150,13 +158,20 @@ impl State {
 
     pub fn delete(&mut self, target: &Target, options: &Value, now: Value) -> Answered {
         let Kept { mut object, applied } = self.kept(target)?.clone();
-        let (asked, uid) = (&options["preconditions"]["uid"], &object["metadata"]["uid"]);
+        let (asked, uid) = (&options["preconditions"]["uid"], &object["metadata"]["uid"].clone());
         if asked.is_string() && asked != uid {
             let why =
                 format!("Precondition failed: UID in precondition: {}, UID in object meta: {}", text(asked), text(uid));
             return Err(Refusal::conflict(&target.what(), &target.name, &why));
         }
         let key = Key::of(target);
+        if options["propagationPolicy"] == "Foreground" && owns_others(target) {
+            let mut finalizers = object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+            if !finalizers.contains(&json!(FOREGROUND)) {
+                finalizers.push(json!(FOREGROUND));
+            }
+            object["metadata"]["finalizers"] = json!(finalizers);
+        }
         if object["metadata"]["finalizers"].is_null() && !target.is_namespace() {
             self.remove(&key);
             let details = json!({ "name": target.name, "group": target.group, "kind": target.plural, "uid": uid });
