@@ -1,7 +1,8 @@
 //! What a batch of drafts becomes. Pure: the stores lock and read, this decides, and the stores write it down.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
+pub use super::standing::Standing;
 use super::{
     store::AppendError,
     types::{Draft, Head, Installation, Outcome, Row, ShardRow},
@@ -10,27 +11,6 @@ use crate::domain::{
     Billable, DATA_SCHEMA, DestinationId, Effective, Epoch, Event, EventData, EventId, Hash, Position, Selector,
     Sequence, State, Tables, Timestamp, Uid,
 };
-
-/// What was read under the shard's lock.
-#[derive(Clone, Debug)]
-pub struct Standing {
-    /// The shard's row.
-    pub shard: ShardRow,
-    /// Whose ledger this is.
-    pub installation: Installation,
-    /// The heads of the streams that the drafts name, as far as they exist.
-    pub heads: HashMap<Uid, Head>,
-    /// Which streams those destinations hear of that do not hear of all.
-    pub selectors: Vec<(DestinationId, Selector)>,
-}
-
-impl Standing {
-    /// Whether all that a decision stands on but the heads is as in `other`.
-    pub(super) fn is_but_for_heads(&self, other: &Self) -> bool {
-        let Self { shard, installation, selectors, heads: _ } = self;
-        (shard, installation, selectors) == (&other.shard, &other.installation, &other.selectors)
-    }
-}
 
 /// What is to be written, all of it or nothing, and what to answer.
 #[derive(Clone, Debug)]
@@ -401,7 +381,12 @@ mod tests {
     fn standing(drafts: &[Draft]) -> Standing {
         let installation = Installation { id: InstallationId::new("i"), cluster_uid: Uid::new("c"), era: Era::new(0) };
         let shard = ShardRow { epoch: MINE, ..ShardRow::unclaimed(Shard::new(0)) };
-        let empty = Standing { shard, installation: installation.clone(), heads: HashMap::new(), selectors: vec![] };
+        let empty = Standing {
+            shard,
+            installation: installation.clone(),
+            heads: std::collections::HashMap::new(),
+            selectors: vec![],
+        };
         let batch = decide(TABLES, empty, MINE, NOW, drafts).unwrap();
         let heads = batch.heads.into_iter().map(|head| (head.subject.uid.clone(), head)).collect();
         Standing { shard: batch.shard, installation, heads, selectors: vec![] }

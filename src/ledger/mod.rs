@@ -24,6 +24,7 @@ pub mod pruner;
 mod records;
 mod reinstate;
 mod sqlite;
+mod standing;
 mod store;
 mod types;
 mod waits;
