@@ -1,11 +1,13 @@
 //! A ledger to experiment on, and the time in it.
 
 use std::{
+    future::Future,
     path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -296,4 +298,19 @@ pub fn appended(outcome: &Outcome) -> &ledger::Head {
         Outcome::Appended(head) => head,
         other => panic!("not appended: {other:?}"),
     }
+}
+
+/// Polls `work` up to so many `times`, and what it answered, if it came to an end. Whoever it waits for has the time `between`.
+pub async fn polled<F: Future + Unpin>(
+    work: &mut F,
+    times: usize,
+    mut between: impl AsyncFnMut(),
+) -> Option<F::Output> {
+    for _ in 0..times {
+        if let Poll::Ready(answer) = futures::poll!(&mut *work) {
+            return Some(answer);
+        }
+        between().await;
+    }
+    None
 }

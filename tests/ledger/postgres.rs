@@ -1,8 +1,7 @@
 //! What only a server shows: a leader that is stopped, and a server that is killed.
 
-use std::{sync::Arc, task::Poll, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use futures::FutureExt;
 use sqlx::{Connection, Executor, PgConnection, postgres::PgConnectOptions, query, query_scalar};
 use trueup::{
     domain::{Clock, DestinationId, Epoch, Era, Sequence, SystemClock},
@@ -13,7 +12,7 @@ use trueup::{
 };
 
 use crate::{
-    lab::{Lab, SHARD, START, nth},
+    lab::{Lab, SHARD, START, nth, polled},
     support::postgres::Postgres,
 };
 
@@ -59,15 +58,13 @@ async fn a_leader_that_is_stopped_at_any_moment_of_an_append_holds_nothing() {
     for moment in 0.. {
         let batch: Vec<_> = (0..500).map(|n| nth(&format!("{moment}-{n}"), 0, START)).collect();
         let mut appending = lab.store.append(SHARD, epoch, START, &batch);
-        for _ in 0..moment {
-            let polled = std::future::poll_fn(|context| Poll::Ready(appending.poll_unpin(context))).await;
-            if let Poll::Ready(outcome) = polled {
-                outcome.unwrap();
-                finished = true;
-                break;
-            }
+        let answered = polled(&mut appending, moment, async || {
             // Time for the server to answer what it was asked.
             query("SELECT 1").execute(&mut watcher).await.unwrap();
+        });
+        if let Some(outcome) = answered.await {
+            outcome.unwrap();
+            finished = true;
         }
         if finished {
             break;
@@ -100,14 +97,12 @@ async fn an_append_beside_the_beginning_of_an_era_is_of_that_era_or_was_written_
     for moment in 0.. {
         let batch = [nth(&format!("uid-{moment}"), 0, START)];
         let mut appending = lab.store.append(SHARD, epoch, START, &batch);
-        for _ in 0..moment {
-            let polled = std::future::poll_fn(|context| Poll::Ready(appending.poll_unpin(context))).await;
-            if let Poll::Ready(outcome) = polled {
-                outcome.unwrap();
-                finished = true;
-                break;
-            }
+        let answered = polled(&mut appending, moment, async || {
             query("SELECT 1").execute(&mut watcher).await.unwrap();
+        });
+        if let Some(outcome) = answered.await {
+            outcome.unwrap();
+            finished = true;
         }
         if finished {
             break;
@@ -184,7 +179,7 @@ async fn a_relay_that_stops_while_it_settles_lets_its_lanes_go() {
     };
     let mut settling = lab.store.settle(&ends, START);
     while are_free().await {
-        let polled = std::future::poll_fn(|context| Poll::Ready(settling.poll_unpin(context))).await;
+        let polled = futures::poll!(&mut settling);
         assert!(polled.is_pending(), "it finished before it could be stopped: {polled:?}");
     }
     let clock = SystemClock::default();

@@ -1,15 +1,14 @@
 //! What only a file shows: a disk that takes nothing for a while, and somebody else who is writing.
 
-use std::{process::Command, sync::Arc, task::Poll, time::Duration};
+use std::{process::Command, sync::Arc, time::Duration};
 
-use futures::FutureExt;
 use sqlx::{Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
 use trueup::{
     domain::{Clock, SystemClock},
     ledger::{Appender, AppenderLimits, Draft, Outcome},
 };
 
-use crate::lab::{Lab, SHARD, START, appended, nth};
+use crate::lab::{Lab, SHARD, START, appended, nth, polled};
 
 /// Set in the process that this test starts for itself.
 const ALONE: &str = "TRUEUP_TEST_ALONE";
@@ -115,24 +114,21 @@ async fn an_append_that_is_dropped_at_any_moment_leaves_the_file_to_the_next_one
     let mut reader = SqliteConnection::connect(&lab.url()).await.unwrap();
     // Alone, and as one of many: they are written in different ways.
     for others in [0, 20] {
-        let mut finished = false;
         for moment in 0.. {
-            let drafts: Vec<_> = (0..=others).map(|n| nth(&format!("{others}-{moment}-{n}"), 0, START)).collect();
+            let uids: Vec<_> = (0..=others).map(|n| format!("{others}-{moment}-{n}")).collect();
+            let all = |place| -> Vec<_> { uids.iter().map(|uid| nth(uid, place, START)).collect() };
+            lab.append(epoch, &all(0)).await;
+            let drafts = all(1);
             let mut appending = lab.store.append(SHARD, epoch, START, &drafts);
-            for _ in 0..moment {
-                let polled = std::future::poll_fn(|context| Poll::Ready(appending.poll_unpin(context))).await;
-                if let Poll::Ready(outcome) = polled {
-                    outcome.unwrap();
-                    finished = true;
-                    break;
-                }
-                // Time for SQLite's thread to answer.
+            // Time for SQLite's thread to answer.
+            let answered = polled(&mut appending, moment, async || {
                 reader.execute("SELECT count(*) FROM shard").await.unwrap();
-            }
-            drop(appending);
-            if finished {
+            });
+            if let Some(outcomes) = answered.await {
+                outcomes.unwrap();
                 break;
             }
+            drop(appending);
             // Committed or not: whoever comes next is told which, and is not kept waiting by what was left behind.
             let outcomes = lab.append(epoch, &drafts).await;
             let again = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Stale(Some(_)))).count();

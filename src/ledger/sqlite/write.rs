@@ -102,7 +102,7 @@ async fn open_heads(connection: &mut SqliteConnection, heads: &[&Head]) -> Resul
     });
     INSERT
         .run(connection, heads, |query, head| {
-            query
+            let query = query
                 .bind(head.subject.uid.as_str())
                 .bind(head.shard.get())
                 .bind(head.subject.kind.as_str())
@@ -111,22 +111,8 @@ async fn open_heads(connection: &mut SqliteConnection, heads: &[&Head]) -> Resul
                 .bind(head.subject.tenant.as_str())
                 .bind(head.subject.account.as_str())
                 .bind(head.subject.plan.as_str())
-                .bind(head.subject.previous_uid.as_ref().map(Uid::as_str))
-                .bind(head.state.as_str())
-                .bind(head.sequence.get())
-                .bind(head.hash.as_bytes().as_slice())
-                .bind(head.epoch.get())
-                .bind(head.era.get())
-                .bind(head.generation)
-                .bind(i64::from(head.billable.replicas))
-                .bind(head.billable.cpu_millicores.cast_signed())
-                .bind(head.billable.memory_bytes.cast_signed())
-                .bind(head.billable.storage_bytes.cast_signed())
-                .bind(head.reason.as_str())
-                .bind(head.message.as_str())
-                .bind(head.effective_at.as_micros())
-                .bind(head.recorded_at.as_micros())
-                .bind(head.entered_at.as_micros())
+                .bind(head.subject.previous_uid.as_ref().map(Uid::as_str));
+            bind_state(query, head)
                 .bind(head.opened_at.as_micros())
                 .bind(head.closed_at.map(Timestamp::as_micros))
                 .bind(head.entered.get())
@@ -150,29 +136,34 @@ static UPDATE: LazyLock<Multi> = LazyLock::new(|| {
 async fn move_heads(connection: &mut SqliteConnection, heads: &[&Head]) -> Result<(), sqlx::Error> {
     UPDATE
         .run(connection, heads, |query, head| {
-            query
+            let query = query
                 .bind(head.subject.uid.as_str())
                 .bind(head.subject.tenant.as_str())
                 .bind(head.subject.account.as_str())
-                .bind(head.subject.plan.as_str())
-                .bind(head.state.as_str())
-                .bind(head.sequence.get())
-                .bind(head.hash.as_bytes().as_slice())
-                .bind(head.epoch.get())
-                .bind(head.era.get())
-                .bind(head.generation)
-                .bind(i64::from(head.billable.replicas))
-                .bind(head.billable.cpu_millicores.cast_signed())
-                .bind(head.billable.memory_bytes.cast_signed())
-                .bind(head.billable.storage_bytes.cast_signed())
-                .bind(head.reason.as_str())
-                .bind(head.message.as_str())
-                .bind(head.effective_at.as_micros())
-                .bind(head.recorded_at.as_micros())
-                .bind(head.entered_at.as_micros())
-                .bind(head.entered.get())
+                .bind(head.subject.plan.as_str());
+            bind_state(query, head).bind(head.entered.get())
         })
         .await
+}
+
+/// Binds how a stream stands, in the order of the columns from `state` to `entered_at`.
+fn bind_state(query: Binding, head: &Head) -> Binding {
+    query
+        .bind(head.state.as_str())
+        .bind(head.sequence.get())
+        .bind(head.hash.as_bytes().as_slice())
+        .bind(head.epoch.get())
+        .bind(head.era.get())
+        .bind(head.generation)
+        .bind(i64::from(head.billable.replicas))
+        .bind(head.billable.cpu_millicores.cast_signed())
+        .bind(head.billable.memory_bytes.cast_signed())
+        .bind(head.billable.storage_bytes.cast_signed())
+        .bind(head.reason.as_str())
+        .bind(head.message.as_str())
+        .bind(head.effective_at.as_micros())
+        .bind(head.recorded_at.as_micros())
+        .bind(head.entered_at.as_micros())
 }
 
 /// Closes streams and opens closed ones anew, makes the lanes of new streams, wakes those that had nothing to do, moves the
