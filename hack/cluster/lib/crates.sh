@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Programs from crates.io, each built once per user.
+# Programs that `cargo install` builds, once per user each.
 
 # crate_program NAME VERSION [OPTION...]: prints the program, which it builds if need be, with what the crate's own Cargo.lock pins.
 # Compiled quickly rather than to run quickly: none of them has much to do.
