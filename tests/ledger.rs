@@ -129,6 +129,7 @@ on_every_store! {
     ahead::many_writers_are_told_the_truth_while_batches_overlap_and_answers_are_lost
     ahead::a_lane_finds_its_rows_wherever_they_lie
     appender::waiting_writers_share_transactions
+    appender::no_transaction_takes_more_drafts_than_it_may
     appender::a_lost_answer_is_resolved_by_reading
     appender::a_takeover_ends_the_appender
     recover::lost_rows_are_taken_back_as_they_were

@@ -39,6 +39,16 @@ pub async fn waiting_writers_share_transactions(lab: Lab) {
     lab.assert_clean().await;
 }
 
+pub async fn no_transaction_takes_more_drafts_than_it_may(lab: Lab) {
+    let (epoch, clock): (_, Arc<dyn Clock>) = (lab.lead().await, Arc::new(ManualClock::at(START)));
+    let limits = AppenderLimits { batch: 3, ..AppenderLimits::default() };
+    let (appender, _) = Appender::start(Arc::clone(&lab.store), SHARD, epoch, clock, limits, Arc::default());
+    for outcome in append_all(&appender, openings(50)).await {
+        appended(&outcome.unwrap());
+    }
+    assert_eq!(appender.stats().view().largest, 3);
+}
+
 pub async fn a_lost_answer_is_resolved_by_reading(lab: Lab) {
     use Fault::{LostAfter, LostBefore, None, NotCommitted};
     let epoch = lab.lead().await;

@@ -41,18 +41,17 @@ impl Gathered {
     /// Of very many it leaves half to be decided while this half is being written.
     pub(super) async fn fill(&mut self, waiting: &mut mpsc::Receiver<Waiting>, batch: usize) -> bool {
         let had = self.drafts.len();
-        if had == 0 || !waiting.is_empty() {
-            let all = had + waiting.len();
-            let most = if all < 2 * MANY { batch } else { batch.min(all / 2) };
-            self.receive(waiting, most.saturating_sub(had).max(1)).await;
+        let all = had + waiting.len();
+        let most = if all < 2 * MANY { batch } else { batch.min(all / 2) }.max(1);
+        if had == 0 || (had < most && !waiting.is_empty()) {
+            self.receive(waiting, most - had).await;
         }
         !self.drafts.is_empty()
     }
 
     /// While a batch is being committed, gathers the next and decides what it will become behind that.
     ///
-    /// May be dropped at any moment: what was gathered stays.
-    /// Never ends by itself.
+    /// Never ends by itself, and may be dropped at any moment: what was gathered stays.
     pub(super) async fn fill_ahead(
         &mut self,
         waiting: &mut mpsc::Receiver<Waiting>,

@@ -14,8 +14,9 @@ use crate::{
 };
 
 /// The parameters have the same numbers in all of them.
-pub(super) const WRITE: &str = "INSERT INTO transition (shard, position, uid, sequence, event_id, epoch, from_state, to_state, reason, \
-       generation, tenant, effective_at, not_before, not_after, time_source, recorded_at, body, prev_hash, hash) \
+pub(super) const WRITE: &str = "\
+     INSERT INTO transition (shard, position, uid, sequence, event_id, epoch, from_state, to_state, reason, generation, \
+       tenant, effective_at, not_before, not_after, time_source, recorded_at, body, prev_hash, hash) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19); \
      UPDATE resource SET tenant = $11, account = $20, plan = $21, state = $8, sequence = $4, hash = $19, epoch = $6, \
        era = $22, generation = $10, replicas = $23, cpu_millicores = $24, memory_bytes = $25, storage_bytes = $26, \

@@ -73,7 +73,7 @@ pub fn go_inside(test: &str) -> Whereabouts {
     // It ends with this process, in whichever way that ends.
     let mut inside = Command::new("setpriv");
     inside.args(["--pdeathsig", "KILL", "unshare", "--net"]).arg(std::env::current_exe().expect("this program"));
-    inside.args(["--exact", test, "--include-ignored", "--nocapture"]).env(INSIDE, "1");
+    inside.args(["--exact", test, "--nocapture"]).env(INSIDE, "1");
     let status = inside.status().expect("running the test in a network namespace");
     assert!(status.success(), "the test failed in its network namespace: {status}");
     Whereabouts::Outside

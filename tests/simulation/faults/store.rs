@@ -45,8 +45,7 @@ impl DistantStore {
         what: &'static str,
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        let passed = self.passage.pass_now(Surface::Store, what.to_owned(), call, |_| false).await;
-        passed.unwrap_or_else(|_| Err(lost(what)))
+        self.write(what, call, |_| false).await
     }
 
     /// Writes what can be written again without harm.
