@@ -80,9 +80,16 @@ pub struct Lease {
     duration: Duration,
     clock: Arc<dyn Clock>,
     term: Arc<LeaseTerm>,
-    /// The other holder's last renewal: its resource version, and when it was first seen.
-    seen: Option<(String, Duration)>,
+    seen: Option<Seen>,
     held: Option<Object>,
+}
+
+/// The other holder's last renewal.
+struct Seen {
+    /// Its resource version.
+    version: String,
+    /// When it runs out, counted from when it was first seen.
+    ends: Duration,
 }
 
 impl Lease {
@@ -113,7 +120,8 @@ impl Lease {
                 Ok(false) => {}
                 Err(error) => warn!(%error, "cannot tell who leads; trying again"),
             }
-            tokio::time::sleep(self.duration / 6).await;
+            let left = self.seen.as_ref().map(|seen| seen.ends.saturating_sub(self.clock.monotonic()));
+            tokio::time::sleep(until_next_try(self.duration, left)).await;
         }
     }
 
@@ -192,14 +200,11 @@ impl Lease {
         let spec = found.spec.clone().unwrap_or_default();
         let free = spec.holder_identity.as_deref().is_none_or(str::is_empty);
         if !free && spec.holder_identity.as_deref() != Some(self.identity.as_str()) {
-            let (seen, since) = self.seen.get_or_insert_with(|| (version.clone(), begun));
-            if *seen != version {
-                self.seen = Some((version, begun));
-                return Ok(false);
-            }
             let theirs = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
             let patience = theirs.map_or(self.duration, Duration::from_secs).max(self.duration);
-            if begun.saturating_sub(*since) < patience {
+            let known = self.seen.take().filter(|seen| seen.version == version);
+            let seen = self.seen.insert(known.unwrap_or(Seen { version, ends: begun + patience }));
+            if begun < seen.ends {
                 return Ok(false);
             }
         }
@@ -266,6 +271,15 @@ impl Lease {
     }
 }
 
+/// How long whoever waits for a Lease of `duration` lets pass before asking again, if what was seen of the holder lasts for `left`: as
+/// long as the holder itself between two renewals, and not past the moment at which the Lease may be taken.
+fn until_next_try(duration: Duration, left: Option<Duration>) -> Duration {
+    match left {
+        Some(left) if !left.is_zero() => left.min(duration / 3),
+        _ => duration / 6,
+    }
+}
+
 /// How long to wait before a Lease of `duration` is renewed of which `remaining` is left: until a third of it is over. Whoever took
 /// long to begin its term renews at once, since close to a term's end nothing is written.
 fn until_renewal(duration: Duration, remaining: Duration, failed: bool) -> Duration {
@@ -288,6 +302,15 @@ mod tests {
         assert_eq!(until_renewal(lease, lease, false), second, "just taken");
         assert_eq!(until_renewal(lease, second * 2, false), Duration::ZERO, "the term took a second to begin");
         assert_eq!(until_renewal(lease, second, false), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_lease_that_another_holds_is_asked_for_as_often_as_it_is_renewed_and_at_once_when_it_ends() {
+        let (second, lease) = (Duration::from_secs(1), Duration::from_secs(3));
+        assert_eq!(until_next_try(lease, Some(lease)), second);
+        assert_eq!(until_next_try(lease, Some(second / 4)), second / 4);
+        assert_eq!(until_next_try(lease, Some(Duration::ZERO)), second / 2, "somebody else was faster");
+        assert_eq!(until_next_try(lease, None), second / 2, "nobody holds it, or the API server did not say");
     }
 
     #[test]
