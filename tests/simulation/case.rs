@@ -8,19 +8,20 @@ use tokio::{
 };
 use trueup::{
     domain::{Era, InstallationId, Uid},
-    ledger::{Installation, MemoryStore, Store},
-    lifecycle::TABLES,
+    ledger::Installation,
 };
 
 use crate::{
     apiserver::ApiServer,
     clock::SimulatedClock,
     faults::{Fault, Faults, Passed, Plan, Point, Surface},
+    ledger::{self, Ledger, at_once},
     nodes::{self, Ailments},
     oracles::{self, End, Seen},
     people::People,
     process::{Replica, World},
     receiver::Billing,
+    replay::{Chronicle, Days},
     step::Step,
 };
 
@@ -31,6 +32,8 @@ pub struct Case {
     pub seed: u64,
     pub steps: Vec<Step>,
     pub plan: Plan,
+    /// On which ledger.
+    pub ledger: ledger::Kind,
 }
 
 /// What came of it.
@@ -39,7 +42,7 @@ pub struct Told {
     /// What does not hold.
     pub violations: Vec<String>,
     /// What was passed, and what went wrong there.
-    pub passed: Vec<Passed>,
+    pub passed: Passed,
     pub struck: Vec<(Point, Fault)>,
     /// What the ledger says that happened, in order.
     pub rows: Vec<String>,
@@ -52,6 +55,17 @@ impl Case {
     pub fn tell(&self) -> Told {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         runtime.expect("a runtime").block_on(self.run())
+    }
+
+    /// What happens while it is told.
+    fn days(&self) -> Days {
+        if self.steps.iter().any(|step| matches!(step, Step::SetClock(..))) {
+            Days::OutOfTime
+        } else if matches!(self.plan, Plan::Nothing) && !self.steps.iter().any(|step| step.is_trouble()) {
+            Days::Calm
+        } else {
+            Days::Troubled
+        }
     }
 
     async fn run(&self) -> Told {
@@ -69,10 +83,10 @@ impl Case {
             }
         }
         stage.calm().await;
-        let (end, found) = oracles::judge(&stage.world).await;
+        let (end, found) = oracles::judge(&stage.world, self.days()).await;
         violations.extend(found);
         let faults = &stage.world.faults;
-        let rows = oracles::rows(stage.world.ledger.as_ref()).await;
+        let rows = oracles::rows(stage.world.ledger.as_ref());
         Told { rows, end, violations, passed: faults.passed(), struck: faults.struck(), lasted: began.elapsed() }
     }
 }
@@ -83,25 +97,27 @@ struct Stage {
     people: People,
     replicas: Vec<Arc<Replica>>,
     tasks: JoinSet<()>,
+    _ledger: Ledger,
 }
 
 impl Stage {
     async fn set(case: &Case) -> Self {
         let clock = SimulatedClock::start();
         let server = ApiServer::start(Arc::new(clock.another()));
-        let ledger: Arc<dyn Store> = Arc::new(MemoryStore::new(TABLES));
+        let ledger = Ledger::new(case.ledger);
         let installation = Installation {
             id: InstallationId::new("simulated"),
             cluster_uid: Uid::new(server.cluster_uid()),
             era: Era::new(0),
         };
-        ledger.installation(&installation).await.expect("it is in memory");
+        at_once(ledger.store.installation(&installation)).expect("nothing happens to it");
         let world = World {
             server: server.clone(),
-            ledger,
+            ledger: ledger.store.clone(),
             billing: Billing::default(),
             faults: Faults::new(case.plan.clone()),
             seen: Seen::default(),
+            chronicle: Chronicle::default(),
         };
         oracles::attend(&world);
         let people = People { server: server.clone(), client: server.client(), ailments: Ailments::default() };
@@ -111,7 +127,7 @@ impl Stage {
         for (replica, seed) in replicas.iter().zip(case.seed..) {
             tasks.spawn(replica.clone().run(seed));
         }
-        Self { world, people, replicas: replicas.to_vec(), tasks }
+        Self { world, people, replicas: replicas.to_vec(), tasks, _ledger: ledger }
     }
 
     fn replica(&self, number: u8) -> Arc<Replica> {

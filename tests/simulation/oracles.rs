@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use futures::FutureExt as _;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 use trueup::{
@@ -18,7 +17,9 @@ use trueup::{
 
 use crate::{
     apiserver::{Key, Target},
+    ledger::at_once,
     process::World,
+    replay::Days,
 };
 
 /// How long it may take until nothing is written any more.
@@ -28,6 +29,9 @@ const QUIET: Duration = Duration::from_secs(75);
 /// And so long after that nothing may be: together with the calm before, longer than any watch lasts.
 const SILENCE: Duration = Duration::from_secs(75);
 const STEP: Duration = Duration::from_secs(5);
+
+/// Why the ledger answers: what goes wrong, goes wrong between it and the replicas.
+const SOUND: &str = "nothing happens to it here";
 
 /// How things stand in the end, without what differs from run to run: times, versions, identities.
 pub type End = BTreeMap<String, Value>;
@@ -40,12 +44,12 @@ const CHILDREN: [&str; 7] =
 
 /// From now on, what must hold at every moment is checked with each write.
 pub fn attend(world: &World) {
-    let (ledger, seen) = (world.ledger.clone(), world.seen.clone());
+    let (ledger, seen, chronicle) = (world.ledger.clone(), world.seen.clone(), world.chronicle.clone());
     world.server.watched_by(move |change| {
+        chronicle.note(change);
         let Some(after) = &change.after else { return };
         let Some((uid, sequence)) = said(&change.key, after) else { return };
-        // In memory, the ledger answers at once.
-        let head = ledger.head(&uid).now_or_never().and_then(Result::ok).flatten();
+        let head = at_once(ledger.head(&uid)).ok().flatten();
         let reached = head.as_ref().map_or(0, |head| head.sequence.get());
         if sequence > reached {
             let Key { plural, name, .. } = &change.key;
@@ -81,35 +85,39 @@ impl Seen {
 }
 
 /// Waits until everything has settled, and says what does not hold.
-pub async fn judge(world: &World) -> (End, Vec<String>) {
+pub async fn judge(world: &World, days: Days) -> (End, Vec<String>) {
     let mut violations = settle(world).await;
     violations.extend(world.seen.take());
     violations.extend(world.billing.wrong());
-    let report = ledger::audit(world.ledger.as_ref(), TABLES).await.expect("it is in memory");
+    let report = at_once(ledger::audit(world.ledger.as_ref(), TABLES)).expect(SOUND);
     violations.extend(report.violations.iter().map(ToString::to_string));
-    let heads = world.ledger.heads(None, false, 10_000).await.expect("it is in memory");
-    let rows = world.ledger.stream_rows(None, 100_000).await.expect("it is in memory");
+    let heads = at_once(world.ledger.heads(None, false, 10_000)).expect(SOUND);
+    let rows = at_once(world.ledger.stream_rows(None, 100_000)).expect(SOUND);
     delivered(world, &rows, &mut violations);
     closed(world, &heads, &mut violations);
     shown(world, &heads, &mut violations);
     billed(world, &rows, &mut violations);
+    violations.extend(world.chronicle.contradictions(&world.billing.applied(), days));
     (end(world, &heads), violations)
 }
 
-/// Writes, but for those of Leases, which are renewed each second, and of Events, which are only notes.
+/// Leases are renewed each second, and Events are only notes.
+const ROUTINE: [&str; 2] = ["leases", "events"];
+
+/// All other writes.
 fn writes(world: &World) -> usize {
-    world.server.writes_but_for(&["leases", "events"])
+    world.server.writes_but_for(&ROUTINE)
 }
 
-async fn owed(world: &World) -> Vec<LaneView> {
-    world.ledger.lanes(None, true, 10_000).await.expect("it is in memory")
+fn owed(world: &World) -> Vec<LaneView> {
+    at_once(world.ledger.lanes(None, true, 10_000)).expect(SOUND)
 }
 
 async fn settle(world: &World) -> Vec<String> {
     let (mut waited, mut quiet, mut last) = (Duration::ZERO, Duration::ZERO, writes(world));
-    while quiet < QUIET || !owed(world).await.is_empty() {
+    while quiet < QUIET || !owed(world).is_empty() {
         if waited >= PATIENCE {
-            let owed = owed(world).await;
+            let owed = owed(world);
             return vec![format!("it did not settle within {PATIENCE:?}; lanes that owe: {owed:#?}")];
         }
         sleep(STEP).await;
@@ -119,11 +127,10 @@ async fn settle(world: &World) -> Vec<String> {
         last = now;
     }
     sleep(SILENCE).await;
-    let after = world.server.history();
     if writes(world) == last {
         return vec![];
     }
-    vec![format!("a settled cluster was written to: {:#?}", &after[after.len().saturating_sub(8)..])]
+    vec![format!("a settled cluster was written to, last: {:#?}", world.server.last_but_for(&ROUTINE))]
 }
 
 /// Billing has every row once, in order, in the ledger's bytes, and nothing else.
@@ -143,7 +150,7 @@ fn delivered(world: &World, rows: &[Row], violations: &mut Vec<String>) {
 }
 
 /// Objects of the kinds that have streams, by their UIDs.
-fn objects(world: &World) -> BTreeMap<String, Value> {
+fn objects(world: &World) -> BTreeMap<String, Arc<Value>> {
     let of = |plural: &str| {
         let target = Target { group: "trueup.dev".into(), plural: plural.into(), ..Target::default() };
         world.server.within(|state, _| state.all(&target).cloned().collect::<Vec<_>>())
@@ -215,7 +222,7 @@ fn billed(world: &World, rows: &[Row], violations: &mut Vec<String>) {
 
 fn ready_pods(world: &World, app: &Value) -> u64 {
     let pods = Target { plural: "pods".into(), ..Target::default() };
-    let of_app = |pod: &&Value| {
+    let of_app = |pod: &&Arc<Value>| {
         pod["metadata"]["namespace"] == app["metadata"]["namespace"]
             && pod["metadata"]["labels"][label::APP] == app["metadata"]["name"]
             && pod["status"]["conditions"][0]["status"] == "True"
@@ -276,8 +283,8 @@ pub fn differences(end: &End, other: &End) -> Vec<String> {
 }
 
 /// What the ledger says that happened, in order.
-pub async fn rows(store: &dyn Store) -> Vec<String> {
-    let rows = store.rows(&RowQuery { limit: 100_000, ..RowQuery::default() }).await.expect("it is in memory");
+pub fn rows(store: &dyn Store) -> Vec<String> {
+    let rows = at_once(store.rows(&RowQuery { limit: 100_000, ..RowQuery::default() })).expect(SOUND);
     let events = rows.iter().filter_map(|row| Event::verify(&row.body).ok());
     let words = events.map(|event| format!("{} {}: {}", event.data.kind.as_str(), event.data.name, event.data.to));
     words.collect()

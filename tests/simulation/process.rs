@@ -26,6 +26,7 @@ use crate::{
     faults::{Faults, Life, Passage, api, store::DistantStore},
     oracles::Seen,
     receiver::{Billing, Line},
+    replay::Chronicle,
 };
 
 /// How long until something that died is started again.
@@ -41,6 +42,7 @@ pub struct World {
     pub billing: Billing,
     pub faults: Arc<Faults>,
     pub seen: Seen,
+    pub chronicle: Chronicle,
 }
 
 /// A replica. Whatever its process dies of, another takes its place.
@@ -103,7 +105,7 @@ impl Replica {
 
     /// As `trueup controller` puts a process together, but for what it serves.
     async fn run_once(&self, seed: u64, start: u64) {
-        let World { server, ledger, billing, faults, seen: _ } = self.world.clone();
+        let World { server, ledger, billing, faults, .. } = self.world.clone();
         let (life, stop) = (Life::new(), CancellationToken::new());
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) =
             Some(Running { life: life.clone(), stop: stop.clone() });

@@ -3,11 +3,12 @@
 use crate::{
     case::{Case, Told},
     faults::Plan,
+    ledger,
     step::Step::{self, *},
 };
 
 fn tell(steps: &[Step]) -> Told {
-    let told = Case { seed: 1, steps: steps.to_vec(), plan: Plan::Nothing }.tell();
+    let told = Case { seed: 1, steps: steps.to_vec(), plan: Plan::Nothing, ledger: ledger::Kind::Memory }.tell();
     assert_eq!(told.violations, Vec::<String>::new());
     told
 }

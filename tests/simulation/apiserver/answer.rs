@@ -1,5 +1,7 @@
 //! What is answered, on the wire.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::Response;
 use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
@@ -9,7 +11,7 @@ use serde_json::{Value, json};
 pub type Stream = UnsyncBoxBody<Bytes, std::convert::Infallible>;
 
 /// A status and an object, or why not.
-pub type Answered = Result<(u16, Value), Refusal>;
+pub type Answered = Result<(u16, Arc<Value>), Refusal>;
 
 /// Why a request was not carried out.
 #[derive(Clone, PartialEq, Eq, Debug)]

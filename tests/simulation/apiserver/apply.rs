@@ -1,5 +1,7 @@
 //! Server-side apply, in the simple form that Trueup uses: whole lists, and few managers.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use super::{
@@ -21,7 +23,7 @@ impl State {
             let message = format!("Apply failed with 1 conflict: conflict with \"{other}\": .{field}");
             return Err(Refusal { code: 409, reason: "Conflict", message });
         }
-        let mut object = before.object.clone();
+        let mut object = Value::clone(&before.object);
         if let Some(said) = before.applied.get(manager) {
             withdraw(&mut object, said, &wanted);
         }
@@ -33,7 +35,7 @@ impl State {
 
     fn remember(&mut self, target: &Target, manager: &str, wanted: Value) {
         if let Some(kept) = self.objects.get_mut(&Key::of(target)) {
-            kept.applied.insert(manager.to_owned(), wanted);
+            Arc::make_mut(&mut kept.applied).insert(manager.to_owned(), wanted);
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod answer;
 mod apply;
+mod news;
 mod request;
 mod state;
 mod watch;
@@ -19,19 +20,23 @@ use std::{
 use http::{Request, Response};
 use kube::{Client, client::Body};
 use serde_json::{Value, json};
-use tokio::{sync::watch as signal, time::sleep};
-use trueup::domain::Clock;
+use tokio::time::sleep;
+use trueup::domain::{Clock, Timestamp};
 
 use self::{
     answer::{Answered, refuse, reply},
+    news::Listeners,
     request::Asked,
 };
 pub use self::{
     answer::{Refusal, Stream},
+    news::News,
     request::{Target, Verb},
     state::{Change, Key, State},
 };
 
+/// For how long it remembers what watches may ask for, as etcd does by default.
+const MEMORY: Duration = Duration::from_mins(5);
 /// How long the contents of a namespace take to go.
 const CLEARING: Duration = Duration::from_secs(1);
 
@@ -39,8 +44,7 @@ const CLEARING: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct ApiServer {
     state: Arc<Mutex<State>>,
-    /// Changes with each write.
-    changed: Arc<signal::Sender<u64>>,
+    listeners: Arc<Listeners>,
     clock: Arc<dyn Clock>,
     witness: Arc<OnceLock<Witness>>,
 }
@@ -51,8 +55,7 @@ type Witness = Box<dyn Fn(&Change) + Send + Sync>;
 impl ApiServer {
     /// With the namespaces that every cluster has.
     pub fn start(clock: Arc<dyn Clock>) -> Self {
-        let server =
-            Self { state: Arc::default(), changed: Arc::new(signal::channel(0).0), clock, witness: Arc::default() };
+        let server = Self { state: Arc::default(), listeners: Arc::default(), clock, witness: Arc::default() };
         for name in ["default", "kube-system"] {
             let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
             server.change(|state, now| state.create(&Target::namespace(name), namespace, now)).expect("it is empty");
@@ -80,9 +83,9 @@ impl ApiServer {
         self.state().version()
     }
 
-    /// Hears of every write.
-    pub fn changes(&self) -> signal::Receiver<u64> {
-        self.changed.subscribe()
+    /// Hears of every write of these kinds.
+    pub fn listen(&self, plurals: &[&str]) -> News {
+        self.listeners.listen(plurals)
     }
 
     /// Reads and writes as those do who live in the cluster: the time is given as the API server writes it.
@@ -96,19 +99,14 @@ impl ApiServer {
         let _ = self.witness.set(Box::new(witness));
     }
 
-    /// Everything that was written, in order.
-    pub fn history(&self) -> Vec<String> {
-        self.state().history()
-    }
-
-    /// How much was written of these kinds.
-    pub fn writes_of(&self, plurals: &[&str]) -> usize {
-        self.state().writes(|plural| plurals.contains(&plural))
-    }
-
     /// How much was written, but for these kinds.
     pub fn writes_but_for(&self, plurals: &[&str]) -> usize {
         self.state().writes(|plural| !plurals.contains(&plural))
+    }
+
+    /// What was written last, but for these kinds.
+    pub fn last_but_for(&self, plurals: &[&str]) -> Vec<String> {
+        self.state().last(|plural| !plurals.contains(&plural))
     }
 
     /// The UID of `kube-system`.
@@ -141,7 +139,7 @@ impl ApiServer {
         let Asked { verb, target, body, query } = asked;
         match verb {
             Verb::Get => self.state().get(&target).map(|object| (200, object)),
-            Verb::List | Verb::Watch => Ok((200, self.state().list(&target, query.get("labelSelector")))),
+            Verb::List | Verb::Watch => Ok((200, Arc::new(self.state().list(&target, query.get("labelSelector"))))),
             Verb::Create => self.change(|state, now| state.create(&target, body, now)),
             Verb::Replace => self.change(|state, _| state.replace(&target, body)),
             Verb::JsonPatch => self.change(|state, _| state.json_patch(&target, body)),
@@ -174,17 +172,19 @@ impl ApiServer {
 
     fn change<T>(&self, write: impl FnOnce(&mut State, Value) -> Result<T, Refusal>) -> Result<T, Refusal> {
         // The API server's times have whole seconds.
-        let seconds = self.clock.now().as_micros().div_euclid(1_000_000);
-        let now =
-            json!(trueup::domain::Timestamp::from_micros(seconds * 1_000_000).to_string().replace(".000000Z", "Z"));
+        let time = self.clock.now();
+        let seconds = Timestamp::from_micros(time.as_micros().div_euclid(1_000_000) * 1_000_000);
+        let now = json!(seconds.to_string().replace(".000000Z", "Z"));
         let mut state = self.state();
+        state.micros = time.as_micros();
         let before = state.version();
         let done = write(&mut state, now);
+        let written = state.since(before);
         if let Some(witness) = self.witness.get() {
-            state.since(before).iter().for_each(witness);
+            written.iter().for_each(witness);
         }
-        let version = state.version();
-        self.changed.send_if_modified(|told| std::mem::replace(told, version) != version);
+        self.listeners.tell(written);
+        state.forget_before(time.minus(MEMORY));
         done
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use http::{Method, Request, header::CONTENT_TYPE, request::Parts};
+use http::{Method, Request, header::CONTENT_TYPE};
 use kube::client::Body;
 use serde_json::Value;
 
@@ -23,10 +23,10 @@ pub enum Verb {
 }
 
 impl Verb {
-    fn of(head: &Parts, target: &Target) -> Result<Self, Refusal> {
-        let content = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let watches = || head.uri.query().is_some_and(|query| query.split('&').any(|part| part == "watch=true"));
-        Ok(match (&head.method, content) {
+    fn of(request: &Request<Body>, target: &Target) -> Result<Self, Refusal> {
+        let content = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let watches = || request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "watch=true"));
+        Ok(match (request.method(), content) {
             (&Method::GET, _) if !target.name.is_empty() => Self::Get,
             (&Method::GET, _) if watches() => Self::Watch,
             (&Method::GET, _) => Self::List,
@@ -43,13 +43,8 @@ impl Verb {
 
 /// What a request asks for, in words.
 pub fn describe(request: &Request<Body>) -> (Verb, String) {
-    let mut head = Request::new(());
-    *head.method_mut() = request.method().clone();
-    *head.uri_mut() = request.uri().clone();
-    *head.headers_mut() = request.headers().clone();
-    let (head, ()) = head.into_parts();
-    let target = Target::read(head.uri.path()).unwrap_or_default();
-    let verb = Verb::of(&head, &target).unwrap_or(Verb::Get);
+    let target = Target::read(request.uri().path()).unwrap_or_default();
+    let verb = Verb::of(request, &target).unwrap_or(Verb::Get);
     let mut words = vec![format!("{verb:?}"), target.plural.clone()];
     let name = target.namespace.iter().chain((!target.name.is_empty()).then_some(&target.name));
     words.extend(Some(name.cloned().collect::<Vec<_>>().join("/")).filter(|name| !name.is_empty()));
@@ -119,13 +114,12 @@ pub struct Asked {
 
 impl Asked {
     pub async fn read(request: Request<Body>) -> Result<Self, Refusal> {
-        let (head, body) = request.into_parts();
-        let path = head.uri.path();
+        let path = request.uri().path();
         let target = Target::read(path).ok_or_else(|| Refusal::not_found("the path", path))?;
         let query: BTreeMap<String, String> =
-            form_urlencoded::parse(head.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
-        let verb = Verb::of(&head, &target)?;
-        let bytes = body.collect_bytes().await.map_err(|why| Refusal::bad(why.to_string()))?;
+            form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()).into_owned().collect();
+        let verb = Verb::of(&request, &target)?;
+        let bytes = request.into_body().collect_bytes().await.map_err(|why| Refusal::bad(why.to_string()))?;
         let body = match bytes.as_ref() {
             [] => Value::Null,
             // What is applied may be YAML, and JSON is faster.

@@ -1,8 +1,9 @@
 //! What the server keeps: the objects, and what became of them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::{Value, json};
+use trueup::domain::Timestamp;
 
 use super::{answer::Refusal, request::Target};
 
@@ -31,29 +32,34 @@ impl Key {
 /// An object, and what each manager last applied to it.
 #[derive(Clone, Debug, Default)]
 pub struct Kept {
-    pub object: Value,
-    pub applied: BTreeMap<String, Value>,
+    pub object: Arc<Value>,
+    pub applied: Arc<BTreeMap<String, Value>>,
 }
 
 /// What happened to an object.
 #[derive(Clone, Debug)]
 pub struct Change {
     pub version: u64,
+    /// When that was.
+    pub at: Timestamp,
     pub key: Key,
-    pub before: Option<Value>,
+    pub before: Option<Arc<Value>>,
     /// `None` if it was removed.
-    pub after: Option<Value>,
+    pub after: Option<Arc<Value>>,
 }
 
 #[derive(Debug, Default)]
 pub struct State {
     pub objects: BTreeMap<Key, Kept>,
-    pub changes: Vec<Change>,
+    changes: Vec<Change>,
     version: u64,
     made: u64,
+    /// The time of what is written now, in microseconds.
+    pub micros: i64,
     compacted: u64,
-    /// Every write, for people; and how many there were of each kind.
-    history: Vec<String>,
+    /// With so many changes it is time to look which of them are old.
+    remembered: usize,
+    /// How many writes there were of each kind.
     written: BTreeMap<String, usize>,
 }
 
@@ -77,13 +83,34 @@ impl State {
         self.changes.clear();
     }
 
+    /// Forgets what is older than `time`, now and then.
+    pub fn forget_before(&mut self, time: Timestamp) {
+        if self.changes.len() >= self.remembered {
+            let old = self.changes.partition_point(|change| change.at < time);
+            self.compacted = self.changes[..old].last().map_or(self.compacted, |change| change.version);
+            self.changes.drain(..old);
+            self.remembered = 2 * self.changes.len().max(256);
+        }
+    }
+
     /// How much was written of the kinds that count.
     pub fn writes(&self, counts: impl Fn(&str) -> bool) -> usize {
         self.written.iter().filter(|(plural, _)| counts(plural)).map(|(_, count)| count).sum()
     }
 
-    pub fn history(&self) -> Vec<String> {
-        self.history.clone()
+    /// What was written last, of what is remembered.
+    pub fn last(&self, counts: impl Fn(&str) -> bool) -> Vec<String> {
+        let some = self.changes.iter().rev().filter(|change| counts(&change.key.plural)).take(8);
+        let words = |Change { key, before, after, .. }: &Change| {
+            let what = match (before, after) {
+                (None, _) => "made",
+                (_, Some(_)) => "changed",
+                (_, None) => "removed",
+            };
+            let place = key.namespace.as_ref().map_or(String::new(), |namespace| format!("{namespace}/"));
+            format!("{what} {} {place}{}", key.plural, key.name)
+        };
+        some.map(words).collect()
     }
 
     /// A UID that no object had before.
@@ -92,7 +119,7 @@ impl State {
         format!("00000000-0000-4000-8000-{:012x}", self.made)
     }
 
-    pub fn get(&self, target: &Target) -> Result<Value, Refusal> {
+    pub fn get(&self, target: &Target) -> Result<Arc<Value>, Refusal> {
         self.kept(target).map(|kept| kept.object.clone())
     }
 
@@ -101,7 +128,7 @@ impl State {
     }
 
     /// Every object of `target`'s kind, wherever it is.
-    pub fn all(&self, target: &Target) -> impl Iterator<Item = &Value> {
+    pub fn all(&self, target: &Target) -> impl Iterator<Item = &Arc<Value>> {
         let from = Key { namespace: None, name: String::new(), ..Key::of(target) };
         let of_kind = move |key: &Key| (&key.group, &key.plural) == (&from.group, &from.plural);
         let first = Key { namespace: None, name: String::new(), ..Key::of(target) };
@@ -110,7 +137,7 @@ impl State {
 
     pub fn list(&self, target: &Target, selector: Option<&String>) -> Value {
         let shown = self.objects.iter().filter(|(key, kept)| key.is_in(target) && selects(selector, &kept.object));
-        let items: Vec<&Value> = shown.map(|(_, kept)| &kept.object).collect();
+        let items: Vec<&Value> = shown.map(|(_, kept)| &*kept.object).collect();
         json!({
             "kind": "List", "apiVersion": "v1",
             "metadata": { "resourceVersion": self.version.to_string() }, "items": items,
@@ -118,35 +145,42 @@ impl State {
     }
 
     /// Puts an object where it is from now on; one that is as it was is not written.
-    pub fn put(&mut self, key: Key, mut kept: Kept) -> Value {
+    pub fn put(&mut self, key: Key, mut kept: Kept) -> Arc<Value> {
         let before = self.objects.get(&key).map(|kept| kept.object.clone());
         if before.as_ref() == Some(&kept.object) {
-            self.objects.insert(key, kept.clone());
-            return kept.object;
+            let object = kept.object.clone();
+            self.objects.insert(key, kept);
+            return object;
         }
         self.version += 1;
-        kept.object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        Arc::make_mut(&mut kept.object)["metadata"]["resourceVersion"] = json!(self.version.to_string());
         let after = kept.object.clone();
         self.objects.insert(key.clone(), kept);
-        self.note(if before.is_some() { "changed" } else { "made" }, &key);
-        self.changes.push(Change { version: self.version, key, before, after: Some(after.clone()) });
+        self.note(key, before, Some(after.clone()));
         after
     }
 
     /// Takes an object away.
-    pub fn remove(&mut self, key: &Key) -> Option<Value> {
+    pub fn remove(&mut self, key: &Key) -> Option<Arc<Value>> {
         let mut last = self.objects.remove(key)?.object;
         self.version += 1;
-        last["metadata"]["resourceVersion"] = json!(self.version.to_string());
-        self.note("removed", key);
-        self.changes.push(Change { version: self.version, key: key.clone(), before: Some(last.clone()), after: None });
+        Arc::make_mut(&mut last)["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        self.note(key.clone(), Some(last.clone()), None);
         Some(last)
     }
 
-    fn note(&mut self, what: &str, key: &Key) {
-        let place = key.namespace.as_ref().map_or(String::new(), |namespace| format!("{namespace}/"));
-        *self.written.entry(key.plural.clone()).or_insert(0) += 1;
-        self.history.push(format!("{what} {} {place}{}", key.plural, key.name));
+    fn note(&mut self, key: Key, before: Option<Arc<Value>>, after: Option<Arc<Value>>) {
+        match self.written.get_mut(&key.plural) {
+            Some(count) => *count += 1,
+            None => drop(self.written.insert(key.plural.clone(), 1)),
+        }
+        self.changes.push(Change {
+            version: self.version,
+            at: Timestamp::from_micros(self.micros),
+            key,
+            before,
+            after,
+        });
     }
 }
 

@@ -1,6 +1,6 @@
 //! Watches: everything since a version, then whatever comes, until their time is over.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::stream;
@@ -8,14 +8,12 @@ use http::Response;
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use serde_json::{Value, json};
-use tokio::{
-    sync::watch::Receiver,
-    time::{Instant, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
 
 use super::{
     ApiServer,
     answer::{Refusal, Stream},
+    news::News,
     request::{Asked, Target},
     state::{Change, State, selects},
 };
@@ -31,7 +29,7 @@ struct Watch {
     selector: Option<String>,
     /// Everything up to here was told.
     version: u64,
-    changed: Receiver<u64>,
+    news: News,
     ends: Instant,
     bookmark: Instant,
     bookmarks: bool,
@@ -45,7 +43,7 @@ pub fn open(server: &ApiServer, asked: Asked) -> Response<Stream> {
     let now = Instant::now();
     let watch = Watch {
         version: number("resourceVersion").unwrap_or(0),
-        changed: server.changed.subscribe(),
+        news: server.listen(&[&target.plural]),
         server: server.clone(),
         target,
         selector: query.get("labelSelector").cloned(),
@@ -71,14 +69,13 @@ impl Watch {
             if self.over {
                 return None;
             }
-            self.changed.mark_unchanged();
             self.read();
             if !self.waiting.is_empty() {
                 continue;
             }
             tokio::select! {
                 biased;
-                changed = self.changed.changed() => self.over = changed.is_err(),
+                () = self.news.come() => {}
                 () = sleep_until(self.ends) => {
                     self.over = true;
                     self.say_where();
@@ -122,16 +119,17 @@ fn events<'a>(
 ) -> impl Iterator<Item = Value> + 'a {
     state.since(since).iter().filter(|change| change.key.is_in(target)).filter_map(
         move |Change { before, after, version, .. }| {
-            let shown = |object: &Option<Value>| object.clone().filter(|object| selects(selector, object));
-            let (kind, mut object) = match (shown(before), shown(after)) {
+            let shown = |object: &Option<Arc<Value>>| object.clone().filter(|object| selects(selector, object));
+            let (kind, object) = match (shown(before), shown(after)) {
                 (None, Some(after)) => ("ADDED", after),
                 (Some(_), Some(after)) => ("MODIFIED", after),
                 // Also one that is still there, and no longer what was asked for.
                 (Some(before), None) => ("DELETED", before),
                 (None, None) => return None,
             };
-            object["metadata"]["resourceVersion"] = json!(version.to_string());
-            Some(json!({ "type": kind, "object": object }))
+            let mut event = json!({ "type": kind, "object": object });
+            event["object"]["metadata"]["resourceVersion"] = json!(version.to_string());
+            Some(event)
         },
     )
 }

@@ -1,5 +1,7 @@
 //! Making, changing and deleting objects.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::{
@@ -63,7 +65,7 @@ impl State {
             object["spec"]["finalizers"] = json!(["kubernetes"]);
             object["status"]["phase"] = json!("Active");
         }
-        Ok((201, self.put(Key::of(&target), Kept { object, ..Kept::default() })))
+        Ok((201, self.put(Key::of(&target), Kept { object: Arc::new(object), ..Kept::default() })))
     }
 
     /// The name that an object gives itself, or one that is made up for it.
@@ -104,7 +106,7 @@ impl State {
         let before = self.kept(target)?.clone();
         let operations: json_patch::Patch =
             serde_json::from_value(patch).map_err(|why| Refusal::bad(why.to_string()))?;
-        let mut object = before.object.clone();
+        let mut object = Value::clone(&before.object);
         json_patch::patch(&mut object, &operations)
             .map_err(|_| Refusal::invalid("the server rejected our request due to an error in our request".into()))?;
         Ok((200, self.update(target, before, object)))
@@ -112,7 +114,7 @@ impl State {
 
     pub fn merge_patch(&mut self, target: &Target, patch: &Value) -> Answered {
         let before = self.kept(target)?.clone();
-        let mut object = before.object.clone();
+        let mut object = Value::clone(&before.object);
         json_patch::merge(&mut object, patch);
         let asked = &patch["metadata"]["resourceVersion"];
         if asked.is_string() && *asked != before.object["metadata"]["resourceVersion"] {
@@ -122,11 +124,11 @@ impl State {
     }
 
     /// Writes that part of `object` which the target is about; counts, and lets go of what nobody holds any more.
-    pub fn update(&mut self, target: &Target, before: Kept, mut object: Value) -> Value {
+    pub fn update(&mut self, target: &Target, before: Kept, mut object: Value) -> Arc<Value> {
         let was = &before.object;
         if target.is_status() {
             let status = object["status"].take();
-            object = was.clone();
+            object = Value::clone(was);
             object["status"] = status;
         } else if has_status(target) {
             match was.get("status") {
@@ -149,6 +151,7 @@ impl State {
         }
         let key = Key::of(target);
         let is_over = !object["metadata"]["deletionTimestamp"].is_null() && object["metadata"]["finalizers"].is_null();
+        let object = Arc::new(object);
         if is_over && !target.is_namespace() {
             self.remove(&key);
             return object;
@@ -157,7 +160,8 @@ impl State {
     }
 
     pub fn delete(&mut self, target: &Target, options: &Value, now: Value) -> Answered {
-        let Kept { mut object, applied } = self.kept(target)?.clone();
+        let Kept { object, applied } = self.kept(target)?.clone();
+        let mut object = Value::clone(&object);
         let (asked, uid) = (&options["preconditions"]["uid"], &object["metadata"]["uid"].clone());
         if asked.is_string() && asked != uid {
             let why =
@@ -178,7 +182,7 @@ impl State {
             let status = json!({
                 "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details,
             });
-            return Ok((200, status));
+            return Ok((200, Arc::new(status)));
         }
         if object["metadata"]["deletionTimestamp"].is_null() {
             object["metadata"]["deletionTimestamp"] = now;
@@ -191,11 +195,16 @@ impl State {
                 object["metadata"]["generation"] = json!(generation + 1);
             }
         }
-        Ok((200, self.put(key, Kept { object, applied })))
+        Ok((200, self.put(key, Kept { object: Arc::new(object), applied })))
     }
 
     /// Deletes what is in a namespace, and then the namespace; answers whether that is over.
     pub fn clear(&mut self, target: &Target, now: Value) -> bool {
+        // Somebody who was faster may have ended it, and another may have its name.
+        let is_going = |kept: &Kept| !kept.object["metadata"]["deletionTimestamp"].is_null();
+        if !self.objects.get(&Key::of(target)).is_some_and(is_going) {
+            return true;
+        }
         let inside = |key: &&Key| key.namespace.as_deref() == Some(&target.name);
         let contents: Vec<Key> = self.objects.keys().filter(inside).cloned().collect();
         for Key { group, plural, namespace, name } in contents {

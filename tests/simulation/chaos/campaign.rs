@@ -11,7 +11,7 @@ use std::{
 use super::{against, pasted, workers::each};
 use crate::{
     case::{Case, Told},
-    faults::{Fault, Passed, Plan, Point, Surface},
+    faults::{Fault, Plan, Point, Surface},
     step::Step::{self, *},
 };
 
@@ -123,7 +123,7 @@ pub fn run(of: usize) -> Campaign {
 }
 
 fn case(life: &[Step], plan: Plan) -> Case {
-    Case { seed: 1, steps: life.to_vec(), plan }
+    Case { seed: 1, steps: life.to_vec(), plan, ledger: super::ledger() }
 }
 
 /// Everything that can go wrong.
@@ -132,25 +132,19 @@ fn plan(calm: &[Told]) -> Vec<Planned> {
     let mut asked = BTreeSet::new();
     let mut planned = vec![];
     for (life, told) in calm.iter().enumerate() {
-        for Passed { point, changed } in &told.passed {
-            let effect = *changed && !is_routine(point);
+        for (point, effect) in &told.passed {
             let first = asked.insert((point.surface, point.what.clone()));
-            if !known.insert(point.clone()) || !(effect || first) {
+            if !known.insert(point.clone()) || !(*effect || first) {
                 continue;
             }
             let faults: &[Fault] = match point.surface {
-                Surface::News if effect => &OF_NEWS,
+                Surface::News if *effect => &OF_NEWS,
                 Surface::News => continue,
-                _ if effect => &OF_EFFECTS,
+                _ if *effect => &OF_EFFECTS,
                 _ => &OF_QUESTIONS,
             };
             planned.extend(faults.iter().map(|fault| Planned { life, point: point.clone(), fault: *fault }));
         }
     }
     planned
-}
-
-/// What is done again and again, in the same way.
-fn is_routine(point: &Point) -> bool {
-    point.what.contains(" leases ") && point.nth > 1
 }

@@ -1,7 +1,7 @@
 //! Things go wrong, by chance and by a plan that leaves nothing out; in the end everything must be as if they had not.
 //!
 //! The usual run takes a slice. `make chaos` sets how much it is: `TRUEUP_SEEDS` seeds, the first being `TRUEUP_SEED`, and one
-//! plan of each `TRUEUP_PLANS_OF` in the campaign.
+//! plan of each `TRUEUP_PLANS_OF` in the campaign; with `TRUEUP_LEDGER=sqlite` on a ledger in a file.
 
 mod campaign;
 mod kept;
@@ -15,6 +15,7 @@ use std::{env, fmt::Write as _};
 use crate::{
     case::{Case, Told},
     faults::Plan,
+    ledger::Kind,
     oracles,
 };
 
@@ -32,7 +33,7 @@ pub fn try_out(case: &Case) -> Trial {
 /// The same steps, when nothing goes wrong.
 pub fn undisturbed(case: &Case) -> Told {
     let steps = case.steps.iter().copied().filter(|step| !step.is_trouble()).collect();
-    Case { seed: case.seed, steps, plan: Plan::Nothing }.tell()
+    Case { seed: case.seed, steps, plan: Plan::Nothing, ledger: case.ledger }.tell()
 }
 
 /// Tells a case, and compares it with how it ends undisturbed.
@@ -46,7 +47,7 @@ pub fn against(case: &Case, calm: &Told) -> Trial {
 
 /// A failing case as a test that can be pasted into `kept.rs`.
 pub fn pasted(case: &Case, violations: &[String]) -> String {
-    let Case { seed, steps, plan } = case;
+    let Case { seed, steps, plan, ledger } = case;
     let mut text = String::new();
     for violation in violations.iter().take(8) {
         let _ = writeln!(text, "// {violation}");
@@ -58,7 +59,8 @@ pub fn pasted(case: &Case, violations: &[String]) -> String {
     };
     let _ = writeln!(
         text,
-        "#[test]\nfn what_goes_wrong_here() {{\n    holds(&Case {{ seed: {seed}, steps: vec!{steps:?}, plan: {plan} }});\n}}"
+        "#[test]\nfn what_goes_wrong_here() {{\n    let (plan, ledger) = ({plan}, Kind::{ledger:?});\n    \
+         holds(&Case {{ seed: {seed}, steps: vec!{steps:?}, plan, ledger }});\n}}"
     );
     text
 }
@@ -71,6 +73,15 @@ const FEW_SEEDS: u64 = 4;
 fn number(name: &str) -> Option<u64> {
     let text = env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
+}
+
+/// The ledger that lives are told on.
+fn ledger() -> Kind {
+    match env::var("TRUEUP_LEDGER").as_deref() {
+        Err(_) | Ok("memory") => Kind::Memory,
+        Ok("sqlite") => Kind::Sqlite,
+        Ok(other) => panic!("TRUEUP_LEDGER is neither memory nor sqlite: {other}"),
+    }
 }
 
 #[test]

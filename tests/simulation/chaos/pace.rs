@@ -7,6 +7,7 @@ use trueup::domain::{Clock as _, SystemClock};
 use crate::{
     case::Case,
     faults::Plan,
+    ledger,
     step::Step::{CreateApp, CreateTenant, Wait},
 };
 
@@ -15,7 +16,7 @@ pub fn idle() -> f64 {
     let clock = SystemClock::default();
     let mut steps = vec![CreateTenant(0), CreateApp(0, 0)];
     steps.extend([Wait(250); 16]);
-    let told = Case { seed: 1, steps, plan: Plan::Nothing }.tell();
+    let told = Case { seed: 1, steps, plan: Plan::Nothing, ledger: ledger::Kind::Memory }.tell();
     rate(told.lasted, clock.monotonic())
 }
 

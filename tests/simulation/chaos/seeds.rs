@@ -39,7 +39,7 @@ impl fmt::Display for Seeds {
 
 /// The case that a seed names.
 pub fn case(seed: u64) -> Case {
-    Case { seed, steps: generate(seed), plan: Plan::Seeded(Chances::new(seed)) }
+    Case { seed, steps: generate(seed), plan: Plan::Seeded(Chances::new(seed)), ledger: super::ledger() }
 }
 
 /// Tries `count` seeds, the first being `base`.
@@ -71,7 +71,7 @@ pub fn run(base: u64, count: u64) -> Seeds {
         } else {
             pasted(&case(seed), &violations)
         };
-        seeds.failed.push(format!("// seed {seed}\n{text}"));
+        seeds.failed.push(format!("// seed {seed}, before it was made small: {:?}\n{text}", generate(seed)));
     }
     seeds
 }

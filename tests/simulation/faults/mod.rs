@@ -11,7 +11,7 @@ mod passage;
 pub mod store;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -43,6 +43,13 @@ pub struct Point {
     pub surface: Surface,
     pub what: String,
     pub nth: u32,
+}
+
+impl Point {
+    /// Whether it is one of those that are passed again and again, in the same way.
+    fn is_routine(&self) -> bool {
+        self.nth > 1 && self.what.contains(" leases ")
+    }
 }
 
 /// A point, as failing cases print it.
@@ -92,13 +99,9 @@ pub enum Plan {
     Seeded(Chances),
 }
 
-/// What happened at a point.
-#[derive(Clone, Debug)]
-pub struct Passed {
-    pub point: Point,
-    /// Whether it changed anything: the database took a row, the API server wrote another version.
-    pub changed: bool,
-}
+/// The points that were passed, and whether that changed anything: the database took a row, the API server wrote another
+/// version. What changed nothing is there as it was passed first, and what is routine not each time: a life may be long.
+pub type Passed = BTreeMap<Point, bool>;
 
 /// The plan of a simulation, and what came of it.
 #[derive(Debug)]
@@ -109,16 +112,17 @@ pub struct Faults {
 #[derive(Debug)]
 struct Inner {
     plan: Plan,
-    counts: HashMap<(Surface, String), u32>,
+    counts: BTreeMap<Surface, HashMap<String, u32>>,
     /// What cannot be reached at all.
     down: BTreeSet<Surface>,
-    passed: Vec<Passed>,
+    passed: Passed,
     struck: Vec<(Point, Fault)>,
 }
 
 impl Faults {
     pub fn new(plan: Plan) -> Arc<Self> {
-        let inner = Inner { plan, counts: HashMap::new(), down: BTreeSet::new(), passed: vec![], struck: vec![] };
+        let inner =
+            Inner { plan, counts: BTreeMap::new(), down: BTreeSet::new(), passed: Passed::new(), struck: vec![] };
         Arc::new(Self { inner: Mutex::new(inner) })
     }
 
@@ -139,8 +143,8 @@ impl Faults {
         }
     }
 
-    /// What was passed, in order.
-    pub fn passed(&self) -> Vec<Passed> {
+    /// What was passed.
+    pub fn passed(&self) -> Passed {
         self.inner().passed.clone()
     }
 
@@ -149,12 +153,18 @@ impl Faults {
         self.inner().struck.clone()
     }
 
-    /// Something is about to happen: what goes wrong with it? The number is for [`Faults::changed`].
-    fn meet(&self, surface: Surface, what: String) -> (usize, Option<Fault>) {
+    /// Something is about to happen: where is that, and what goes wrong with it?
+    fn meet(&self, surface: Surface, what: String) -> (Point, Option<Fault>) {
         let mut inner = self.inner();
-        let count = inner.counts.entry((surface, what.clone())).or_insert(0);
-        let point = Point { surface, what, nth: *count };
-        *count += 1;
+        let counts = inner.counts.entry(surface).or_default();
+        let nth = match counts.get_mut(&what) {
+            Some(count) => std::mem::replace(count, *count + 1),
+            None => {
+                counts.insert(what.clone(), 1);
+                0
+            }
+        };
+        let point = Point { surface, what, nth };
         let fault = match &inner.plan {
             _ if inner.down.contains(&surface) => Some(Fault::Refused),
             Plan::Nothing => None,
@@ -164,13 +174,17 @@ impl Faults {
         if let Some(fault) = fault {
             inner.struck.push((point.clone(), fault));
         }
-        inner.passed.push(Passed { point, changed: false });
-        (inner.passed.len() - 1, fault)
+        if nth == 0 {
+            inner.passed.insert(point.clone(), false);
+        }
+        (point, fault)
     }
 
     /// What happened there changed something.
-    fn changed(&self, number: usize) {
-        self.inner().passed[number].changed = true;
+    fn changed(&self, point: Point) {
+        if !point.is_routine() {
+            self.inner().passed.insert(point, true);
+        }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::sleep;
 
-use super::{Fault, Faults, Life, Surface};
+use super::{Fault, Faults, Life, Point, Surface};
 
 /// One process's way.
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ impl Passage {
         changed: impl Fn(&T) -> bool,
     ) -> Result<T, Silence> {
         self.life.goes_on().await;
-        let (number, fault) = self.faults.meet(surface, what);
+        let (point, fault) = self.faults.meet(surface, what);
         if let Some(Fault::Late(after) | Fault::CrashLate(after)) = fault {
             tokio::spawn(async move {
                 sleep(Duration::from_millis(after)).await;
@@ -48,7 +48,7 @@ impl Passage {
             }
             return Err(Silence::Perhaps);
         }
-        self.meet(number, fault, deed, changed).await
+        self.meet(point, fault, deed, changed).await
     }
 
     /// The same for what cannot outlive whoever asked for it: too late is never.
@@ -60,15 +60,15 @@ impl Passage {
         changed: impl Fn(&T) -> bool,
     ) -> Result<T, Silence> {
         self.life.goes_on().await;
-        let (number, fault) = self.faults.meet(surface, what);
-        self.meet(number, fault, deed, changed).await
+        let (point, fault) = self.faults.meet(surface, what);
+        self.meet(point, fault, deed, changed).await
     }
 
     /// A watch has something to tell: for how long is it held back, or does the watch end?
     pub async fn hear(&self, what: String) -> Heard {
         self.life.goes_on().await;
-        let (number, fault) = self.faults.meet(Surface::News, what);
-        self.faults.changed(number);
+        let (point, fault) = self.faults.meet(Surface::News, what);
+        self.faults.changed(point);
         match fault {
             Some(Fault::Held(millis) | Fault::Slow(millis)) => {
                 sleep(Duration::from_millis(millis)).await;
@@ -84,7 +84,7 @@ impl Passage {
 
     async fn meet<T>(
         &self,
-        number: usize,
+        point: Point,
         fault: Option<Fault>,
         deed: impl Future<Output = T>,
         changed: impl Fn(&T) -> bool,
@@ -97,7 +97,7 @@ impl Passage {
         }
         let answer = deed.await;
         if changed(&answer) {
-            self.faults.changed(number);
+            self.faults.changed(point);
         }
         match fault {
             Some(Fault::Lost) => Err(Silence::Perhaps),

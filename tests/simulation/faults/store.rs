@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use trueup::{
     domain::{DestinationId, Epoch, Position, Selector, Sequence, Shard, Timestamp, Token, Uid},
     ledger::{
-        AppendError, Claim, ClaimRequest, Counts, Draft, Head, Installation, LaneView, Opening, Outcome, PastQuery,
-        PastState, PruneReport, PruneStep, PrunedRow, Returned, Row, RowQuery, Settlement, ShardRow, Store, StoreError,
-        Voided,
+        Ahead, AppendError, Claim, ClaimRequest, Counts, Draft, Head, Installation, LaneView, Opening, Outcome,
+        PastQuery, PastState, PruneReport, PruneStep, PrunedRow, Returned, Row, RowQuery, Settlement, ShardRow, Store,
+        StoreError, Voided,
         interventions::{Intervention, Refusal, Request},
     },
 };
@@ -17,6 +17,7 @@ use super::{
     Surface,
     passage::{Passage, Silence},
 };
+use crate::ledger::at_once;
 
 /// A store behind a connection that things happen to.
 pub struct DistantStore {
@@ -39,6 +40,19 @@ fn wrote(outcomes: &Result<Vec<Outcome>, AppendError>) -> bool {
 }
 
 impl DistantStore {
+    /// Writes rows, of which nobody may know whether they are there.
+    async fn commit(
+        &self,
+        drafts: &[Draft],
+        call: impl Future<Output = Result<Vec<Outcome>, AppendError>> + Send + 'static,
+    ) -> Result<Vec<Outcome>, AppendError> {
+        match self.passage.pass(Surface::Store, append_of(drafts), call, wrote).await {
+            Ok(outcomes) => outcomes,
+            Err(Silence::Nothing) => Err(AppendError::NotCommitted(lost("appending"))),
+            Err(Silence::Perhaps) => Err(AppendError::Unknown(lost("appending"))),
+        }
+    }
+
     /// Reads.
     async fn read<T>(
         &self,
@@ -56,6 +70,7 @@ impl DistantStore {
         changed: impl Fn(&T) -> bool,
     ) -> Result<T, StoreError> {
         let changed = |done: &Result<T, _>| done.as_ref().is_ok_and(&changed);
+        let call = async { at_once(call) };
         let passed = self.passage.pass_now(Surface::Store, what.to_owned(), call, changed).await;
         passed.unwrap_or_else(|_| Err(lost(what)))
     }
@@ -90,13 +105,24 @@ impl Store for DistantStore {
         now: Timestamp,
         drafts: &[Draft],
     ) -> Result<Vec<Outcome>, AppendError> {
-        let (store, owned, what) = (self.store.clone(), drafts.to_vec(), append_of(drafts));
-        let call = async move { store.append(shard, epoch, now, &owned).await };
-        match self.passage.pass(Surface::Store, what, call, wrote).await {
-            Ok(outcomes) => outcomes,
-            Err(Silence::Nothing) => Err(AppendError::NotCommitted(lost("appending"))),
-            Err(Silence::Perhaps) => Err(AppendError::Unknown(lost("appending"))),
-        }
+        let (store, owned) = (self.store.clone(), drafts.to_vec());
+        self.commit(drafts, async move { at_once(store.append(shard, epoch, now, &owned)) }).await
+    }
+
+    fn ahead(&self, shard: Shard, epoch: Epoch, now: Timestamp, drafts: &[Draft]) -> Option<Ahead> {
+        self.store.ahead(shard, epoch, now, drafts)
+    }
+
+    async fn append_ahead(
+        &self,
+        shard: Shard,
+        epoch: Epoch,
+        now: Timestamp,
+        drafts: &[Draft],
+        ahead: Ahead,
+    ) -> Result<Vec<Outcome>, AppendError> {
+        let (store, owned) = (self.store.clone(), drafts.to_vec());
+        self.commit(drafts, async move { at_once(store.append_ahead(shard, epoch, now, &owned, ahead)) }).await
     }
 
     async fn reinstate(

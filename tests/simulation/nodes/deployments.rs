@@ -45,7 +45,7 @@ fn wanted(deployment: &Value) -> usize {
 fn scale(state: &mut State, deployment: &Value, hash: &str, now: &Value) {
     let name = text(&deployment["metadata"]["name"]);
     let wanted = wanted(deployment);
-    let (newest, older): (Vec<Value>, Vec<Value>) =
+    let (newest, older): (Vec<_>, Vec<_>) =
         pods::of(&all(state, "", "pods"), deployment).into_iter().partition(|pod| is_of(pod, hash));
     let is_there = |name: &str| newest.iter().any(|pod| pod["metadata"]["name"] == name);
     let free = (0..).map(|number| format!("{name}-{hash}-{number}")).filter(|name| !is_there(name));

@@ -88,11 +88,9 @@ impl Nodes {
 pub async fn run(server: ApiServer, ailments: Ailments) {
     let fell_sick = ailments.changed.clone();
     let mut nodes = Nodes { ailments, due: BTreeMap::new(), templates: BTreeMap::new(), again: None };
-    let mut changes = server.changes();
+    let news = server.listen(&KINDS);
     loop {
-        changes.mark_unchanged();
         nodes.again = None;
-        let seen = server.writes_of(&KINDS);
         server.within(|state, now| {
             garbage::collect(state, &now);
             deployments::control(&mut nodes, state, &now);
@@ -105,15 +103,12 @@ pub async fn run(server: ApiServer, ailments: Ailments) {
                 None => pending().await,
             }
         };
-        let news = async {
-            while server.writes_of(&KINDS) == seen {
-                // The server lives as long as this.
-                let _ = changes.changed().await;
-            }
+        let told = async {
+            news.come().await;
             sleep(LAG).await;
         };
         tokio::select! {
-            () = news => {}
+            () = told => {}
             () = fell_sick.notified() => {}
             () = due => {}
         }
@@ -132,7 +127,7 @@ fn target(group: &str, plural: &str, object: &Value) -> Target {
 }
 
 /// All objects of a kind.
-fn all(state: &State, group: &str, plural: &str) -> Vec<Value> {
+fn all(state: &State, group: &str, plural: &str) -> Vec<Arc<Value>> {
     let of_kind = Target { group: group.to_owned(), plural: plural.to_owned(), ..Target::default() };
     state.all(&of_kind).cloned().collect()
 }
@@ -141,7 +136,10 @@ fn all(state: &State, group: &str, plural: &str) -> Vec<Value> {
 fn show(state: &mut State, target: &Target, status: Value) {
     let at = Target { subresource: Some("status".to_owned()), ..target.clone() };
     let Ok(kept) = state.kept(target).cloned() else { return };
-    let mut object = kept.object.clone();
+    if kept.object["status"] == status {
+        return;
+    }
+    let mut object = Value::clone(&kept.object);
     object["status"] = status;
     state.update(&at, kept, object);
 }

@@ -1,5 +1,7 @@
 //! Pods: made by a controller, taken by a node, ready or in trouble.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::target;
@@ -28,7 +30,7 @@ pub fn make(state: &mut State, owner: &Value, name: &str, labels: &[(&str, &str)
 }
 
 /// Those of `pods` that belong to `owner`, in the order of their names.
-pub fn of(pods: &[Value], owner: &Value) -> Vec<Value> {
+pub fn of(pods: &[Arc<Value>], owner: &Value) -> Vec<Arc<Value>> {
     let uid = &owner["metadata"]["uid"];
     pods.iter().filter(|pod| pod["metadata"]["ownerReferences"][0]["uid"] == *uid).cloned().collect()
 }
