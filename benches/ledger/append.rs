@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Waiting writers, and how many rows they write in one round.
-const LEVELS: [(usize, usize); 4] = [(1, 200), (16, 1_600), (256, 8_192), (2_048, 10_240)];
+const LEVELS: [(usize, usize); 4] = [(1, 200), (16, 3_200), (256, 20_480), (2_048, 40_960)];
 const STREAMS: usize = 10_240;
 const ROUNDS: usize = 4;
 /// What an appender takes at once.

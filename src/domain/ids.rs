@@ -1,6 +1,6 @@
 //! Identities and counters, each a type of its own so that they cannot be confused.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,12 +11,12 @@ macro_rules! text_id {
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(transparent)]
         #[schemars(inline)]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
-            /// Wraps a text that is known to be one of these.
-            pub fn new(text: impl Into<String>) -> Self {
-                Self(text.into())
+            /// Wraps a text that is known to be one of these. Clones share it.
+            pub fn new(text: impl AsRef<str>) -> Self {
+                Self(text.as_ref().into())
             }
 
             /// The text itself.
@@ -142,6 +142,6 @@ impl Sequence {
 impl EventId {
     /// The id of the event at `sequence` of the stream `uid` in `era`.
     pub fn of(uid: &Uid, era: Era, sequence: Sequence) -> Self {
-        Self(format!("{uid}-{era}-{sequence}"))
+        Self::new(format!("{uid}-{era}-{sequence}"))
     }
 }

@@ -1,6 +1,6 @@
 //! What a batch of drafts becomes. Pure: the stores lock and read, this decides, and the stores write it down.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 pub use super::standing::Standing;
 use super::{
@@ -20,7 +20,9 @@ pub struct Batch {
     /// New rows, in the order of their positions.
     pub rows: Vec<Row>,
     /// The new heads of the streams that moved, in the order of their UID, which is the order in which they are locked.
-    pub heads: Vec<Head>,
+    pub heads: Vec<Arc<Head>>,
+    /// Those of the streams that were opened, or that somebody named, or owes, in another way than before.
+    pub named: BTreeSet<Uid>,
     /// The shard's row afterwards.
     pub shard: ShardRow,
     /// The lanes of new streams to destinations that do not hear of all. To all others, every stream has one.
@@ -59,6 +61,7 @@ pub struct Decision {
     outcomes: Vec<Outcome>,
     rows: Vec<Row>,
     moved: BTreeSet<Uid>,
+    named: BTreeSet<Uid>,
     chosen: Vec<(DestinationId, Uid)>,
 }
 
@@ -71,8 +74,8 @@ impl Decision {
         }
         // A clock that was set back must not make the record run backwards.
         let recorded_at = shard.recorded_at.map_or(now, |last| last.max(now));
-        let (outcomes, rows, moved, chosen) = Default::default();
-        Ok(Self { tables, standing, recorded_at, outcomes, rows, moved, chosen })
+        let (outcomes, rows, moved, named, chosen) = Default::default();
+        Ok(Self { tables, standing, recorded_at, outcomes, rows, moved, named, chosen })
     }
 
     /// Takes over the heads that `more`, begun at the same moment of the ledger, knows and this does not.
@@ -93,8 +96,9 @@ impl Decision {
         let uid = &draft.subject.uid;
         let before = heads.get(uid);
         if draft.after != before.map(|head| head.sequence) {
-            return Outcome::Stale(before.cloned().map(Box::new));
+            return Outcome::Stale(before.cloned());
         }
+        let before = before.map(Arc::as_ref);
         if let Some(why) = fault(self.tables, shard, draft, before) {
             return Outcome::Illegal(why);
         }
@@ -103,15 +107,18 @@ impl Decision {
             Ok(row) => row,
             Err(why) => return Outcome::Illegal(why),
         };
-        let head = head_of(self.tables, installation, draft, before, &row);
+        let head = Arc::new(head_of(self.tables, installation, draft, before, &row));
         shard.head = row.position;
         self.rows.push(row);
         self.moved.insert(uid.clone());
+        if before.is_none_or(|before| before.subject != head.subject) {
+            self.named.insert(uid.clone());
+        }
         if before.is_none() {
             self.chosen.extend(chosen_by(selectors, draft));
         }
-        heads.insert(uid.clone(), head.clone());
-        Outcome::Appended(Box::new(head))
+        heads.insert(uid.clone(), Arc::clone(&head));
+        Outcome::Appended(head)
     }
 
     /// What is to be written.
@@ -121,7 +128,7 @@ impl Decision {
             shard.recorded_at = Some(self.recorded_at);
         }
         let heads = self.moved.iter().filter_map(|uid| heads.remove(uid)).collect();
-        Batch { outcomes: self.outcomes, rows: self.rows, heads, shard, chosen: self.chosen }
+        Batch { outcomes: self.outcomes, rows: self.rows, heads, named: self.named, shard, chosen: self.chosen }
     }
 }
 

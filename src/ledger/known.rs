@@ -6,13 +6,13 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use super::{
     ahead::{Ahead, Ticket},
     batch::{Batch, Decision, Standing},
-    types::{Draft, Head, ShardRow},
+    types::{Draft, ShardRow},
 };
 use crate::domain::{Epoch, Position, Shard, Tables, Timestamp, Uid};
 
@@ -135,7 +135,7 @@ impl Memory {
         if self.standing.heads.len() + batch.heads.len() > HEADS {
             self.standing.heads.clear();
         }
-        self.standing.heads.extend(batch.heads.iter().map(|head| (head.subject.uid.clone(), head.clone())));
+        self.standing.heads.extend(batch.heads.iter().map(|head| (head.subject.uid.clone(), Arc::clone(head))));
     }
 
     /// Whether the heads of all streams that `drafts` name are known.
@@ -150,7 +150,7 @@ impl Memory {
 
     /// What a decision about `drafts` stands on.
     pub(super) fn standing(&self, drafts: &[Draft]) -> Standing {
-        let head = |uid: &Uid| self.standing.heads.get(uid).map(|head: &Head| (uid.clone(), head.clone()));
+        let head = |uid: &Uid| self.standing.heads.get(uid).map(|head| (uid.clone(), Arc::clone(head)));
         Standing {
             shard: self.standing.shard.clone(),
             installation: self.standing.installation.clone(),
@@ -162,10 +162,12 @@ impl Memory {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::{
         domain::{Billable, Era, Hash, InstallationId, Kind, Sequence, State, Subject, TenantName},
-        ledger::types::Installation,
+        ledger::types::{Head, Installation},
     };
 
     fn head(uid: String) -> Head {
@@ -203,7 +205,7 @@ mod tests {
 
     fn memory(uids: impl Iterator<Item = String>) -> Memory {
         let installation = Installation { id: InstallationId::new("i"), cluster_uid: Uid::new("c"), era: Era::new(0) };
-        let heads = uids.map(|uid| (Uid::new(uid.as_str()), head(uid))).collect();
+        let heads = uids.map(|uid| (Uid::new(uid.as_str()), Arc::new(head(uid)))).collect();
         let shard = ShardRow::unclaimed(Shard::default());
         Memory::new(Standing { shard, installation, heads, selectors: vec![] }, 0)
     }
@@ -214,8 +216,8 @@ mod tests {
         let mut both = full.and(memory(["read".to_owned()].into_iter()));
         assert!(both.knows(&Uid::new("known-0")) && both.knows(&Uid::new("read")));
         let shard = ShardRow { head: Position::new(1), ..ShardRow::unclaimed(Shard::default()) };
-        let heads = vec![head("read".into())];
-        both.advance(&Batch { outcomes: vec![], rows: vec![], heads, shard, chosen: vec![] });
+        let heads = vec![Arc::new(head("read".into()))];
+        both.advance(&Batch { outcomes: vec![], rows: vec![], heads, named: BTreeSet::new(), shard, chosen: vec![] });
         assert!(both.knows(&Uid::new("read")) && !both.knows(&Uid::new("known-0")), "it keeps no more than it may");
         let elsewhere = memory(["else".to_owned()].into_iter());
         assert!(!both.and(elsewhere).knows(&Uid::new("read")), "the shard has moved");

@@ -5,7 +5,7 @@ mod past;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -70,7 +70,8 @@ impl Inner {
     fn standing(&self, shard: Shard, uids: Vec<Uid>) -> Result<Standing, AppendError> {
         let missing = StoreError::NoInstallation { doing: "appending to the ledger" };
         let installation = self.installation.clone().ok_or(AppendError::NotCommitted(missing))?;
-        let heads = uids.into_iter().filter_map(|uid| Some((uid.clone(), self.heads.get(&uid)?.clone()))).collect();
+        let heads =
+            uids.into_iter().filter_map(|uid| Some((uid.clone(), Arc::new(self.heads.get(&uid)?.clone())))).collect();
         let hears = |(id, selector): (&DestinationId, &Option<_>)| Some((id.clone(), selector.clone()?));
         let selectors = self.destinations.iter().filter_map(hears).collect();
         Ok(Standing { shard: self.shard(shard), installation, heads, selectors })
@@ -140,7 +141,7 @@ impl Inner {
                 lane.wake(now);
                 self.set_lane(&key, lane);
             }
-            self.heads.insert(head.subject.uid.clone(), head);
+            self.heads.insert(head.subject.uid.clone(), Arc::unwrap_or_clone(head));
         }
         self.shards.insert(batch.shard.id, batch.shard);
         batch.outcomes

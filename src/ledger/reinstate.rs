@@ -3,7 +3,7 @@
 //! A row is taken back as it was, bytes and all, and only where it continues its stream's chain: whoever returns it need
 //! not be trusted. It gets a new position and the epoch of whoever takes it back.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     batch::{Batch, Standing, allowed, chosen_by, head_of},
@@ -61,8 +61,9 @@ pub fn decide(tables: Tables, standing: Standing, epoch: Epoch, returned: &[Retu
             let uid = &returned.event.data.uid;
             let before = heads.get(uid);
             if before.is_some_and(|head| returned.event.data.sequence <= head.sequence) {
-                return Outcome::Stale(before.cloned().map(Box::new));
+                return Outcome::Stale(before.cloned());
             }
+            let before = before.map(Arc::as_ref);
             let draft = draft_of(returned);
             if before.is_some_and(|head| head.shard != shard.id) {
                 return Outcome::Illegal(format!("stream {uid} belongs to another shard than {}", shard.id));
@@ -91,7 +92,7 @@ pub fn decide(tables: Tables, standing: Standing, epoch: Epoch, returned: &[Retu
                 evidence: None,
             };
             let life = Installation { era: Era::new(data.era), ..installation.clone() };
-            let head = head_of(tables, &life, &draft, before, &row);
+            let head = Arc::new(head_of(tables, &life, &draft, before, &row));
             shard.head = row.position;
             shard.recorded_at = shard.recorded_at.max(Some(row.recorded_at));
             rows.push(row);
@@ -99,12 +100,12 @@ pub fn decide(tables: Tables, standing: Standing, epoch: Epoch, returned: &[Retu
                 chosen.extend(chosen_by(&selectors, &draft));
             }
             moved.insert(uid.clone());
-            heads.insert(uid.clone(), head.clone());
-            Outcome::Appended(Box::new(head))
+            heads.insert(uid.clone(), Arc::clone(&head));
+            Outcome::Appended(head)
         })
         .collect();
     let heads = moved.iter().filter_map(|uid| heads.remove(uid)).collect();
-    Ok(Batch { outcomes, rows, heads, shard, chosen })
+    Ok(Batch { outcomes, rows, heads, named: moved, shard, chosen })
 }
 
 /// What was once drafted for this event.

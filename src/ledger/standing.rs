@@ -1,6 +1,6 @@
 //! What a decision about drafts stands on.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use super::types::{Head, Installation, ShardRow};
 use crate::domain::{DestinationId, Selector, Uid};
@@ -13,7 +13,7 @@ pub struct Standing {
     /// Whose ledger this is.
     pub installation: Installation,
     /// The heads of the streams that the drafts name, as far as they exist.
-    pub heads: HashMap<Uid, Head>,
+    pub heads: HashMap<Uid, Arc<Head>>,
     /// Which streams those destinations hear of that do not hear of all.
     pub selectors: Vec<(DestinationId, Selector)>,
 }

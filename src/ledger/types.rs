@@ -1,6 +1,6 @@
 //! What is written to the ledger and what is read from it.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use crate::domain::{
     Billable, DestinationId, Effective, Epoch, Era, EventId, Hash, InstallationId, Kind, Labels, Position, Selector,
@@ -74,9 +74,9 @@ pub struct Draft {
 #[derive(Clone, PartialEq, Debug)]
 pub enum Outcome {
     /// It is in the ledger, and this is the stream's head now.
-    Appended(Box<Head>),
+    Appended(Arc<Head>),
     /// The stream had moved on; this is its head. Look again and decide anew.
-    Stale(Option<Box<Head>>),
+    Stale(Option<Arc<Head>>),
     /// The state table does not allow it: a bug of whoever decided.
     Illegal(String),
 }

@@ -84,7 +84,7 @@ pub async fn carry_out(
     let (outcome, new) = match amend::decide(Standing { voided, head: &head, effective, restated }, &evidence) {
         Next::Conclude(outcome) => (outcome, None),
         Next::Append(transition) => match appender.append(draft(head, transition, voided)).await? {
-            Outcome::Appended(new) => (amend::restated(new.sequence), Some(*new)),
+            Outcome::Appended(new) => (amend::restated(new.sequence), Some(Arc::unwrap_or_clone(new))),
             Outcome::Stale(_) => return Ok(None),
             Outcome::Illegal(why) => (format!("not restated: {why}"), None),
         },

@@ -184,7 +184,7 @@ impl Sweeper {
             match context.appender.append(draft).await? {
                 Outcome::Appended(next) => {
                     context.metrics.transition(head.subject.kind, head.state.as_str(), next.state.as_str());
-                    head = *next;
+                    head = Arc::unwrap_or_clone(next);
                 }
                 Outcome::Stale(_) => return Ok(()),
                 Outcome::Illegal(why) => return Err(ReconcileError::Illegal(why)),

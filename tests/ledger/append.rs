@@ -1,15 +1,15 @@
 //! What becomes of drafts.
 
-use std::{task::Poll, time::Duration};
+use std::{sync::Arc, task::Poll, time::Duration};
 
 use futures::FutureExt as _;
 
 use trueup::{
     domain::{
-        DestinationId, Effective, Epoch, Event, Hash, InstallationId, Kind, Position, Sequence, State, TimeSource,
-        Timestamp, Uid,
+        DestinationId, Effective, Epoch, Event, Hash, InstallationId, Kind, Position, Sequence, State, TenantName,
+        TimeSource, Timestamp, Uid,
     },
-    ledger::{AppendError, Installation, Outcome, RowQuery, StoreError},
+    ledger::{AppendError, Draft, Installation, Outcome, RowQuery, StoreError},
 };
 
 use crate::lab::{Lab, SHARD, START, appended, draft, installation, nth, subject};
@@ -47,10 +47,38 @@ pub async fn a_draft_that_knows_too_little_is_stale(lab: Lab) {
     let tries = [nth("a", 0, START), nth("a", 1, START), draft("a", 7, "Degraded", START), nth("b", 3, START)];
     let outcomes = lab.append(epoch, &tries).await;
     for outcome in &outcomes[..3] {
-        assert_eq!(*outcome, Outcome::Stale(Some(Box::new(head.clone()))));
+        assert_eq!(*outcome, Outcome::Stale(Some(Arc::new(head.clone()))));
     }
     assert_eq!(outcomes[3], Outcome::Stale(None));
     assert_eq!(lab.store.counts().await.unwrap().transitions, 2);
+    lab.assert_clean().await;
+}
+
+pub async fn whom_a_stream_is_billed_to_may_change_with_any_row(lab: Lab) {
+    let epoch = lab.lead().await;
+    lab.stream(epoch, "a", 2).await;
+    lab.stream(epoch, "b", 2).await;
+    let moved = |mut draft: Draft, plan: &str| {
+        draft.subject.plan = plan.into();
+        draft.subject.account = format!("acct-of-{plan}");
+        draft.subject.tenant = TenantName::new(format!("tenant-of-{plan}"));
+        draft
+    };
+    // Among others, twice in one batch, with a new stream, and alone.
+    let many = [
+        moved(nth("a", 2, START), "large"),
+        nth("b", 2, START),
+        moved(nth("a", 3, START), "huge"),
+        moved(nth("c", 0, START), "tiny"),
+    ];
+    let alone = [moved(nth("b", 3, START), "large")];
+    for drafts in [&many[..], &alone] {
+        lab.append(epoch, drafts).await.iter().for_each(|outcome| drop(appended(outcome)));
+    }
+    for (uid, plan) in [("a", "huge"), ("b", "large"), ("c", "tiny")] {
+        let head = lab.store.head(&Uid::new(uid)).await.unwrap().unwrap();
+        assert_eq!(head.subject, moved(nth(uid, 1, START), plan).subject);
+    }
     lab.assert_clean().await;
 }
 

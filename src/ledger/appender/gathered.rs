@@ -1,6 +1,6 @@
 //! The drafts of one batch, and who waits for its outcomes.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, iter::Zip, vec::IntoIter};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -14,7 +14,8 @@ use crate::ledger::{
 /// more is better written while the next is being decided.
 const MANY: usize = 64;
 
-/// So many are decided before the database's answer is looked for again: well under a millisecond's work.
+/// So many are decided or answered before the database is looked after again, which may wait for more of a large
+/// statement: well under a millisecond's work.
 const SLICE: usize = 16;
 
 /// What becomes of one draft, or why nothing does.
@@ -109,26 +110,39 @@ impl Gathered {
     pub(super) fn refuse(&mut self, error: &AppenderError) {
         let Self { drafts, askers, .. } = std::mem::take(self);
         let results = vec![Err(error.clone()); drafts.len()];
-        Answers { drafts, askers, results }.give();
+        Answers::new(drafts, askers, results).give();
     }
 }
 
-/// What became of a batch, and of which nobody was told yet.
-#[derive(Default)]
+/// What became of a batch, and of which not everybody was told yet.
 pub(super) struct Answers {
-    pub(super) drafts: Vec<Draft>,
-    pub(super) askers: Vec<oneshot::Sender<Answer>>,
-    pub(super) results: Vec<Answer>,
+    rest: Zip<IntoIter<oneshot::Sender<Answer>>, IntoIter<Answer>>,
+    drafts: IntoIter<Draft>,
 }
 
 impl Answers {
-    /// Tells everybody. With many, it takes a while, and so does letting go of what they wrote.
+    pub(super) fn new(drafts: Vec<Draft>, askers: Vec<oneshot::Sender<Answer>>, results: Vec<Answer>) -> Self {
+        Self { rest: askers.into_iter().zip(results), drafts: drafts.into_iter() }
+    }
+
+    /// Tells everybody who was not told yet.
     pub(super) fn give(&mut self) {
-        let Self { drafts, askers, results } = std::mem::take(self);
-        for (asker, result) in askers.into_iter().zip(results) {
+        self.give_to(usize::MAX);
+    }
+
+    /// Tells everybody, and a few only at a time: each who is told wakes up and wants the processor.
+    pub(super) async fn give_by_and_by(&mut self) {
+        while self.rest.len() > 0 {
+            self.give_to(SLICE);
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn give_to(&mut self, most: usize) {
+        for (asker, result) in self.rest.by_ref().take(most) {
             // Nobody may be waiting any more, which changes nothing.
             asker.send(result).ok();
         }
-        drop(drafts);
+        self.drafts.by_ref().take(most).for_each(drop);
     }
 }

@@ -171,7 +171,7 @@ async fn run(
     fenced: CancellationToken,
 ) {
     let mut next = Gathered::default();
-    let mut answers = Answers::default();
+    let mut answers = Answers::new(vec![], vec![], vec![]);
     loop {
         if !next.is_many() {
             // Whoever is answered may have more to say: the batch to come is better with it than without.
@@ -187,7 +187,7 @@ async fn run(
             biased;
             results = committer.commit_each(&drafts, ahead) => results,
             never = async {
-                answers.give();
+                answers.give_by_and_by().await;
                 next.fill_ahead(&mut waiting, &committer).await
             } => match never {},
         };
@@ -200,7 +200,7 @@ async fn run(
             Err(error @ AppenderError::Fenced { .. }) => Some(error.clone()),
             _ => None,
         });
-        answers = Answers { drafts, askers, results };
+        answers = Answers::new(drafts, askers, results);
         if let Some(error) = end {
             // Before anybody is answered: who hears of it must find the process already stopping.
             fenced.cancel();

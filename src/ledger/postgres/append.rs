@@ -5,7 +5,7 @@
 //! was read, and writes nothing if that row is elsewhere by then: so whatever was decided still holds, although no lock
 //! was kept while it was being decided. A process that is stopped at any moment holds nothing.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use sqlx::{FromRow, PgConnection, query};
 
@@ -132,7 +132,7 @@ async fn read(connection: &mut PgConnection, shard: Shard, uids: &[Uid]) -> Resu
         if sqlx::Row::try_get::<Option<&str>, _>(row, "uid").map_err(failed)?.is_some() {
             let record = HeadRecord::from_row(row).map_err(failed)?;
             let head = Head::try_from(record).map_err(AppendError::NotCommitted)?;
-            heads.insert(head.subject.uid.clone(), head);
+            heads.insert(head.subject.uid.clone(), Arc::new(head));
         }
     }
     Ok(Memory::new(Standing { shard, installation, heads, selectors }, revision))

@@ -1,6 +1,6 @@
 //! Appending a batch: take the write lock, read the heads, decide, write.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use sqlx::{SqliteConnection, SqlitePool, query_as};
 
@@ -124,7 +124,7 @@ async fn with_heads(
     })
 }
 
-async fn heads(connection: &mut SqliteConnection, uids: &[Uid]) -> Result<HashMap<Uid, Head>, AppendError> {
+async fn heads(connection: &mut SqliteConnection, uids: &[Uid]) -> Result<HashMap<Uid, Arc<Head>>, AppendError> {
     if uids.is_empty() {
         return Ok(HashMap::new());
     }
@@ -139,7 +139,7 @@ async fn heads(connection: &mut SqliteConnection, uids: &[Uid]) -> Result<HashMa
     .map_err(not_committed(DOING))?;
     let heads = records.into_iter().map(|record| {
         let head = Head::try_from(record).map_err(AppendError::NotCommitted)?;
-        Ok((head.subject.uid.clone(), head))
+        Ok((head.subject.uid.clone(), Arc::new(head)))
     });
     heads.collect()
 }

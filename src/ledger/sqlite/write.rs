@@ -4,7 +4,10 @@
 //! that an UPDATE names, changed or not, and each is a page more in the log. `OR ROLLBACK`: whatever fails, all is undone, so
 //! SQLite need not put each page aside first, in case a statement failed half way and its transaction went on.
 
-use std::{collections::HashSet, sync::LazyLock};
+use std::{
+    collections::HashSet,
+    sync::{Arc, LazyLock},
+};
 
 use sqlx::{SqliteConnection, query};
 
@@ -33,7 +36,7 @@ pub(super) async fn write(connection: &mut SqliteConnection, batch: &Batch, now:
     let failed = not_committed(DOING);
     let firsts: HashSet<&Uid> = batch.rows.iter().filter(|row| row.from.is_none()).map(|row| &row.uid).collect();
     let (opened, moved): (Vec<&Head>, Vec<&Head>) =
-        batch.heads.iter().partition(|head| firsts.contains(&head.subject.uid));
+        batch.heads.iter().map(Arc::as_ref).partition(|head| firsts.contains(&head.subject.uid));
     insert_rows(connection, &batch.rows).await.map_err(failed)?;
     insert_evidence(connection, &batch.rows).await.map_err(failed)?;
     open_heads(connection, &opened).await.map_err(failed)?;
