@@ -70,7 +70,7 @@ impl Case {
 
     async fn run(&self) -> Told {
         let began = Instant::now();
-        let mut stage = Stage::set(self).await;
+        let mut stage = Stage::set(self);
         let mut violations = vec![];
         if let Err(why) = stage.people.prepare().await {
             violations.push(why);
@@ -101,7 +101,7 @@ struct Stage {
 }
 
 impl Stage {
-    async fn set(case: &Case) -> Self {
+    fn set(case: &Case) -> Self {
         let clock = SimulatedClock::start();
         let server = ApiServer::start(Arc::new(clock.another()));
         let ledger = Ledger::new(case.ledger);

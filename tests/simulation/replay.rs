@@ -151,9 +151,9 @@ impl<'a> Cluster<'a> {
     }
 
     fn ready(&self, app: &Key) -> u64 {
-        let of_app =
-            |(pod, name): &(&&Key, &Option<&str>)| pod.namespace == app.namespace && **name == Some(app.name.as_str());
-        u64::try_from(self.ready.iter().filter(of_app).count()).expect("they are few")
+        let name = Some(app.name.as_str());
+        let of_app = self.ready.iter().filter(|(pod, of)| pod.namespace == app.namespace && of.as_deref() == name);
+        u64::try_from(of_app.count()).expect("they are few")
     }
 
     fn wanted(&self, key: &Key, app: &Value) -> u64 {

@@ -157,12 +157,11 @@ impl Faults {
     fn meet(&self, surface: Surface, what: String) -> (Point, Option<Fault>) {
         let mut inner = self.inner();
         let counts = inner.counts.entry(surface).or_default();
-        let nth = match counts.get_mut(&what) {
-            Some(count) => std::mem::replace(count, *count + 1),
-            None => {
-                counts.insert(what.clone(), 1);
-                0
-            }
+        let nth = if let Some(count) = counts.get_mut(&what) {
+            std::mem::replace(count, *count + 1)
+        } else {
+            counts.insert(what.clone(), 1);
+            0
         };
         let point = Point { surface, what, nth };
         let fault = match &inner.plan {
