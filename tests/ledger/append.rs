@@ -73,7 +73,9 @@ pub async fn whom_a_stream_is_billed_to_may_change_with_any_row(lab: Lab) {
     ];
     let alone = [moved(nth("b", 3, START), "large")];
     for drafts in [&many[..], &alone] {
-        lab.append(epoch, drafts).await.iter().for_each(|outcome| drop(appended(outcome)));
+        for outcome in lab.append(epoch, drafts).await {
+            appended(&outcome);
+        }
     }
     for (uid, plan) in [("a", "huge"), ("b", "large"), ("c", "tiny")] {
         let head = lab.store.head(&Uid::new(uid)).await.unwrap().unwrap();

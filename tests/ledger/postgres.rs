@@ -69,7 +69,7 @@ async fn a_leader_that_is_stopped_at_any_moment_of_an_append_holds_nothing() {
         if finished {
             break;
         }
-        // It goes no further, as a process that was sent SIGSTOP; and nobody's session needs to be ended.
+        // It goes no further, as a process that was sent SIGSTOP.
         let next = lab.store.take_over(SHARD, "next").await.unwrap();
         let outcome = appending.await;
         let before = written;
@@ -78,6 +78,10 @@ async fn a_leader_that_is_stopped_at_any_moment_of_an_append_holds_nothing() {
             Ok(_) => assert_eq!(written, before + 500, "it was written before the takeover"),
             Err(AppendError::Fenced { mine, current, .. }) => {
                 assert_eq!((mine, current, written), (epoch, next, before));
+            }
+            // The server itself took longer for the statement than a takeover waits, and was told to leave it.
+            Err(AppendError::Unknown(StoreError::Unavailable { .. })) => {
+                assert!([before, before + 500].contains(&written), "{written} rows, where {before} were");
             }
             other => panic!("{other:?}"),
         }
