@@ -1,6 +1,6 @@
 //! Cases by name: what was found once, and the places where a mistake would cost most.
 
-use super::{against, seeds, try_out, undisturbed};
+use super::try_out;
 use crate::{
     case::Case,
     faults::{Fault, Fault::*, Plan, Point, Surface::*, at},
@@ -37,17 +37,4 @@ fn a_row_whose_commit_was_not_answered_is_there_once() {
 #[test]
 fn an_event_whose_acknowledgement_was_lost_is_charged_once() {
     holds(&backup(at(Delivery, "deliver Backup backup-1 3", 0), Lost));
-}
-
-#[test]
-fn on_sqlite_it_ends_as_in_memory() {
-    for point in ["append Backup backup-1: Running", "append Backup backup-1: Completed"] {
-        for fault in [Lost, CrashAfter] {
-            holds(&Case { ledger: Kind::Sqlite, ..backup(at(Store, point, 0), fault) });
-        }
-    }
-    for seed in [3, 4] {
-        let (case, calm) = (Case { ledger: Kind::Sqlite, ..seeds::case(seed) }, undisturbed(&seeds::case(seed)));
-        assert_eq!(against(&case, &calm).violations, Vec::<String>::new(), "seed {seed}");
-    }
 }
