@@ -1,7 +1,6 @@
 //! Looking, appending and taking over.
 
 use super::{
-    decide::is_in_doubt,
     mutations::Mutation,
     protocol::Protocol,
     system::{Batch, Look, Phase, Process, STREAMS, System, Word},
@@ -89,7 +88,7 @@ impl Protocol {
 
     /// The batch is tried no more. Whoever waits for it is told that nobody knows what became of it.
     pub fn leave_unresolved(system: &mut System, process: usize) {
-        for look in system.processes[process].looks.iter_mut().filter(|look| is_in_doubt(look)) {
+        for look in system.processes[process].looks.iter_mut().filter(|look| look.is_in_doubt()) {
             *look = Look::None;
         }
     }

@@ -19,7 +19,7 @@ impl Protocol {
     pub fn decide(&self, system: &mut System, process: usize) {
         let Process { term, looks, known, ahead, .. } = &mut system.processes[process];
         let Some(epoch) = *term else { return };
-        let again = looks.iter().any(is_in_doubt);
+        let again = looks.iter().any(|look| look.is_in_doubt());
         let memory = known.take();
         if self.has(Mutation::RefuseByMemory) && memory.is_some_and(|memory| memory.epoch != epoch) {
             Self::step_down(system, process);
@@ -37,7 +37,7 @@ impl Protocol {
             Some(ahead) => Some(ahead).filter(behind),
             None => memory.filter(|memory| memory.epoch == epoch).map(|memory| Decision::begin(memory, again)),
         };
-        let decided = begun.and_then(|begun| self.by_memory(begun, looks, again)).or_else(|| {
+        let decided = begun.and_then(|begun| self.by_memory(begun, *looks, again)).or_else(|| {
             let fenced = system.ledger.epoch != epoch && !self.has(Mutation::DropTheFence);
             (!fenced).then(|| self.by_reading(&system.ledger, looks, epoch, again))
         });
@@ -56,14 +56,14 @@ impl Protocol {
             Some(_) => Look::None,
             None => process.looks[stream],
         });
-        self.by_memory(Decision::begin(promised, false), &gathered, false)
+        self.by_memory(Decision::begin(promised, false), gathered, false)
     }
 
     /// Decides by what may be out of date, which refuses nobody: who does not fit waits for the next batch. Nothing, if that
     /// is everybody, or if a stream is not known.
-    fn by_memory(&self, mut decision: Decision, looks: &[Look; STREAMS], again: bool) -> Option<Decision> {
-        for (stream, look) in looks.iter().enumerate() {
-            let Look::Drafted { after, to, in_doubt } = *look else { continue };
+    fn by_memory(&self, mut decision: Decision, looks: [Look; STREAMS], again: bool) -> Option<Decision> {
+        for (stream, look) in looks.into_iter().enumerate() {
+            let Look::Drafted { after, to, in_doubt } = look else { continue };
             if in_doubt != again || decision.batch.rows[stream].is_some() {
                 continue;
             }
@@ -148,9 +148,4 @@ fn recognise(ledger: &Ledger, stream: usize, after: u8, to: Word, epoch: u8) -> 
         Some(row) if row.epoch == epoch && row.to == to => Look::Recorded { sequence: ledger.sequence(stream) },
         _ => Look::None,
     }
-}
-
-/// Whether a draft belongs to the batch that is tried until it is known what became of it.
-pub fn is_in_doubt(look: &Look) -> bool {
-    matches!(look, Look::Drafted { in_doubt: true, .. })
 }

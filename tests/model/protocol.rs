@@ -5,7 +5,6 @@ use std::{collections::HashSet, sync::Mutex};
 use stateright::{Model, Property};
 
 use super::{
-    decide::is_in_doubt,
     mutations::Mutation,
     properties,
     system::{LEADERS, Lane, Ledger, Look, Phase, Process, Request, STREAMS, Stage, System, Word},
@@ -147,7 +146,7 @@ impl Protocol {
             }
             None if process.looks.iter().any(|look| matches!(look, Look::Drafted { .. })) => {
                 steps.push(Action::Decide(number));
-                if process.looks.iter().any(is_in_doubt) {
+                if process.looks.iter().any(|look| look.is_in_doubt()) {
                     steps.push(Action::LeaveUnresolved(number));
                 }
             }

@@ -131,6 +131,13 @@ pub enum Look {
     Recorded { sequence: u8 },
 }
 
+impl Look {
+    /// Whether its draft belongs to a batch that is tried until it is known what became of it.
+    pub fn is_in_doubt(self) -> bool {
+        matches!(self, Self::Drafted { in_doubt: true, .. })
+    }
+}
+
 /// A write as it was decided, with where the shard was read.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Batch {
