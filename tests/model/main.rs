@@ -27,7 +27,7 @@ use self::{
 
 /// All at once: two processes append, deliver and take over from each other, for two resources.
 const ALL_AT_ONCE: Shape =
-    Shape { streams: 2, first: Word::Ready, standing: 1, vanishing: 1, ahead: false, relay: true, faults: 1 };
+    Shape { streams: 2, first: Word::Ready, standing: 1, vanishing: 1, ahead: true, relay: true, faults: 1 };
 /// Only appends, with more going wrong.
 const APPENDS: Shape =
     Shape { streams: 2, first: Word::Ready, standing: 1, vanishing: 1, ahead: false, relay: false, faults: 3 };
