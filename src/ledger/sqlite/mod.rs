@@ -83,6 +83,22 @@ macro_rules! lane_lock {
 }
 use lane_lock;
 
+/// What spares a look for rows other partitions: there are none.
+macro_rules! where_it_lies {
+    () => {
+        ""
+    };
+}
+use where_it_lies;
+
+/// The same for the rows that a lane is owed.
+macro_rules! where_it_is_owed {
+    () => {
+        ""
+    };
+}
+use where_it_is_owed;
+
 /// The texts of a parameter that is a list in JSON, in parentheses.
 macro_rules! listed {
     ($parameter:literal) => {
