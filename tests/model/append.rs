@@ -3,7 +3,7 @@
 use super::{
     mutations::Mutation,
     protocol::Protocol,
-    system::{Batch, Ledger, Look, Phase, Process, Row, STREAMS, System, Word},
+    system::{Batch, Look, Phase, Process, STREAMS, System, Word},
 };
 
 impl Protocol {
@@ -17,55 +17,6 @@ impl Protocol {
         }
     }
 
-    /// Reads how things stand and decides what the drafts become. A process that is fenced steps down.
-    pub fn decide(&self, system: &mut System, process: usize) {
-        let System { ledger, processes, .. } = system;
-        let Process { term, looks, batch, .. } = &mut processes[process];
-        let Some(epoch) = *term else { return };
-        if ledger.epoch != epoch && !self.has(Mutation::DropTheFence) {
-            return Self::step_down(system, process);
-        }
-        let mut head = ledger.head;
-        let mut rows = [None; STREAMS];
-        for (stream, look) in looks.iter_mut().enumerate() {
-            let Look::Drafted { after, to, in_doubt } = *look else { continue };
-            let before = ledger.newest(stream);
-            let stale = after != before.map_or(0, |row| row.sequence);
-            if stale && !self.has(Mutation::AppendStaleDrafts) {
-                *look = if in_doubt { recognise(ledger, stream, after, to, epoch) } else { Look::None };
-                head += u8::from(self.has(Mutation::CountWhatWasNotWritten));
-                continue;
-            }
-            let from = before.map(|row| row.to);
-            if !stale && !Word::allows(from, to) {
-                *look = Look::None;
-                continue;
-            }
-            head += 1;
-            let reused = self.has(Mutation::ReuseASequence) && before.is_some();
-            let sequence = before.map_or(0, |row| row.sequence) + u8::from(!reused);
-            let previous = before.map_or(0, |row| row.digest());
-            rows[stream] = Some(Row { position: head, stream: index(stream), sequence, from, to, epoch, previous });
-        }
-        if rows.iter().any(Option::is_some) {
-            *batch = Some(Batch { epoch, head: ledger.head, rows });
-            self.tell_early(system, process);
-        }
-    }
-
-    /// Mistakes that are made between the decision and the commit.
-    fn tell_early(&self, system: &mut System, process: usize) {
-        let Some(batch) = system.processes[process].batch else { return };
-        for row in batch.rows.into_iter().flatten() {
-            if self.has(Mutation::ProjectBeforeTheCommit) {
-                system.status[usize::from(row.stream)] = row.sequence;
-            }
-            if self.has(Mutation::TellBeforeTheCommit) {
-                Self::post(system, row, None);
-            }
-        }
-    }
-
     /// One statement: it moves the shard's row from where it was read, or does nothing.
     pub fn write(&self, system: &mut System, batch: Batch) -> bool {
         let ledger = &mut system.ledger;
@@ -74,7 +25,7 @@ impl Protocol {
         if !mine || !unmoved {
             return false;
         }
-        for row in batch.rows.into_iter().flatten() {
+        for row in batch.in_order() {
             ledger.head = row.position;
             ledger.rows.push(row);
             let lane = &mut system.lanes[usize::from(row.stream)];
@@ -85,13 +36,24 @@ impl Protocol {
         true
     }
 
-    /// Sends the batch and hears what came of it.
+    /// Sends the batch and hears what came of it. What was decided ahead is next if it was written.
     pub fn commit(&self, system: &mut System, process: usize) {
         let Some(batch) = system.processes[process].batch.take() else { return };
-        let written = self.write(system, batch);
-        for row in batch.rows.into_iter().flatten().filter(|_| written) {
-            system.processes[process].looks[usize::from(row.stream)] = Look::Recorded { sequence: row.sequence };
+        if !self.write(system, batch) {
+            return self.forget(system, process);
         }
+        let Process { looks, ahead, .. } = &mut system.processes[process];
+        let early = ahead.filter(|_| self.has(Mutation::TellAheadWithTheFirst));
+        let told = batch.rows.into_iter().chain(early.into_iter().flat_map(|ahead| ahead.batch.rows));
+        for row in told.flatten() {
+            looks[usize::from(row.stream)] = Look::Recorded { sequence: row.sequence };
+        }
+    }
+
+    /// The database says that it did not do it.
+    pub fn refuse(&self, system: &mut System, process: usize) {
+        system.processes[process].batch = None;
+        self.forget(system, process);
     }
 
     /// Sends the batch and hears nothing. The database has done it, or may still do it.
@@ -102,6 +64,7 @@ impl Protocol {
         } else {
             Self::leave(system, batch);
         }
+        self.forget(system, process);
         for row in batch.rows.into_iter().flatten() {
             let look = &mut system.processes[process].looks[usize::from(row.stream)];
             match look {
@@ -109,6 +72,24 @@ impl Protocol {
                 Look::Drafted { in_doubt, .. } => *in_doubt = true,
                 Look::None | Look::Recorded { .. } => {}
             }
+        }
+    }
+
+    /// How the shard would stand is not known after all, nor what was decided ahead on the strength of it.
+    fn forget(&self, system: &mut System, process: usize) {
+        let Process { known, ahead, .. } = &mut system.processes[process];
+        if !self.has(Mutation::RememberWhatFailed) {
+            *known = None;
+        }
+        if !self.has(Mutation::KeepAheadBehindAnotherTry) && !self.has(Mutation::WriteAheadWhereverTheShardStands) {
+            *ahead = None;
+        }
+    }
+
+    /// The batch is tried no more. Whoever waits for it is told that nobody knows what became of it.
+    pub fn leave_unresolved(system: &mut System, process: usize) {
+        for look in system.processes[process].looks.iter_mut().filter(|look| look.is_in_doubt()) {
+            *look = Look::None;
         }
     }
 
@@ -133,12 +114,13 @@ impl Protocol {
     }
 
     /// Ends the term, and gives the Lease up if it is held. What it was about to do is dropped, what it sent may still
-    /// arrive, and claims that were begun may end.
+    /// arrive, and claims that were begun may end. It leads again some day, and remembers.
     pub fn step_down(system: &mut System, process: usize) {
-        let Process { permitted, term, looks, batch, .. } = &mut system.processes[process];
-        (*permitted, *term, *looks) = (false, None, [Look::None; STREAMS]);
+        let Process { permitted, term, looks, batch, known, ahead, .. } = &mut system.processes[process];
+        (*permitted, *term, *looks, *ahead) = (false, None, [Look::None; STREAMS], None);
         system.lease = system.lease.filter(|holder| usize::from(*holder) != process);
         if let Some(batch) = batch.take() {
+            *known = None;
             Self::leave(system, batch);
         }
     }
@@ -146,23 +128,11 @@ impl Protocol {
     /// Ends the process. Another begins in its place, and knows nothing. (Its Lease runs out before anybody can take it.)
     pub fn crash(system: &mut System, process: usize) {
         Self::step_down(system, process);
-        system.processes[process].claims = Default::default();
+        let Process { claims, known, .. } = &mut system.processes[process];
+        (*claims, *known) = Default::default();
         for request in &mut system.wire {
             request.from = request.from.filter(|from| usize::from(*from) != process);
         }
         system.wire.sort_unstable();
     }
-}
-
-/// What a stale draft is whose commit went unanswered: the row at its place may be its own.
-fn recognise(ledger: &Ledger, stream: usize, after: u8, to: Word, epoch: u8) -> Look {
-    match ledger.row(stream, after + 1) {
-        Some(row) if row.epoch == epoch && row.to == to => Look::Recorded { sequence: ledger.sequence(stream) },
-        _ => Look::None,
-    }
-}
-
-/// A stream's number as rows carry it.
-fn index(stream: usize) -> u8 {
-    u8::try_from(stream).expect("there are few streams")
 }

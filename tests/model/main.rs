@@ -6,6 +6,7 @@
 
 mod append;
 mod calm;
+mod decide;
 mod deliver;
 mod mutations;
 mod page;
@@ -25,12 +26,18 @@ use self::{
 };
 
 /// All at once: two processes append, deliver and take over from each other, for two resources.
-const ALL_AT_ONCE: Shape = Shape { streams: 2, first: Word::Ready, standing: 1, vanishing: 1, relay: true, faults: 1 };
+const ALL_AT_ONCE: Shape =
+    Shape { streams: 2, first: Word::Ready, standing: 1, vanishing: 1, ahead: false, relay: true, faults: 1 };
 /// Only appends, with more going wrong.
-const APPENDS: Shape = Shape { streams: 2, first: Word::Ready, standing: 1, vanishing: 1, relay: false, faults: 3 };
+const APPENDS: Shape =
+    Shape { streams: 2, first: Word::Ready, standing: 1, vanishing: 1, ahead: false, relay: false, faults: 3 };
 /// One resource, from its first row on, with more going wrong.
 const ONE_RESOURCE: Shape =
-    Shape { streams: 1, first: Word::Pending, standing: 0, vanishing: 0, relay: true, faults: 2 };
+    Shape { streams: 1, first: Word::Pending, standing: 0, vanishing: 0, ahead: false, relay: true, faults: 2 };
+
+/// Only appends, each decided by memory where it can be, and ahead while another is being written.
+const DECIDED_AHEAD: Shape =
+    Shape { streams: 2, first: Word::Pending, standing: 2, vanishing: 1, ahead: true, relay: false, faults: 2 };
 
 /// Visits every state, and fails with the shortest way to one that breaks a promise.
 fn every_state(name: &str, shape: Shape) -> impl Checker<Protocol> {
@@ -64,11 +71,20 @@ fn of_one_resource_every_state_keeps_every_promise() {
 }
 
 #[test]
+fn of_batches_decided_ahead_every_state_keeps_every_promise() {
+    let checker = every_state("decided ahead", DECIDED_AHEAD);
+    for reached in properties::ahead() {
+        checker.assert_any_discovery(reached.name);
+    }
+}
+
+#[test]
 fn every_mistake_is_found_by_the_property_that_is_meant_for_it() {
     let mut missed = vec![];
     for (mutation, property) in Mutation::ALL {
         let found = HasDiscoveries::AllOf(BTreeSet::from([property]));
-        let checker = Protocol::new(Some(mutation), ALL_AT_ONCE).checker().finish_when(found).spawn_bfs().join();
+        let shape = if mutation.is_of_deciding_ahead() { DECIDED_AHEAD } else { ALL_AT_ONCE };
+        let checker = Protocol::new(Some(mutation), shape).checker().finish_when(found).spawn_bfs().join();
         match checker.discovery(property) {
             Some(path) => println!("{mutation:?}: found after {} steps", path.into_actions().len()),
             None => missed.push(format!("{mutation:?} is not found by {property:?}")),

@@ -17,6 +17,16 @@ pub enum Mutation {
     CountWhatWasNotWritten,
     /// A commit whose answer was lost is taken for done.
     TakeDoubtForDone,
+    /// What was decided ahead is written wherever the shard stands by then.
+    WriteAheadWhereverTheShardStands,
+    /// What was decided ahead stands behind whichever try ended at the same position, not behind the one it was decided by.
+    KeepAheadBehindAnotherTry,
+    /// Whoever is in the batch that was decided ahead is answered with those before.
+    TellAheadWithTheFirst,
+    /// What a batch was to make of the shard is remembered although it failed.
+    RememberWhatFailed,
+    /// Who remembers an earlier term takes that for the ledger's, steps down, and goes on remembering it.
+    RefuseByMemory,
     /// The status is written before the row.
     ProjectBeforeTheCommit,
     /// The receiver is told before the row is committed.
@@ -44,7 +54,7 @@ pub enum Mutation {
 }
 
 impl Mutation {
-    pub const ALL: [(Self, &'static str); 19] = [
+    pub const ALL: [(Self, &'static str); 24] = [
         (Self::DropTheFence, super::properties::FENCED),
         (Self::WriteWithoutComparing, super::properties::DENSE),
         (Self::TakeOverInTheSameTerm, super::properties::ONE_LEADS),
@@ -52,6 +62,11 @@ impl Mutation {
         (Self::ReuseASequence, super::properties::DENSE),
         (Self::CountWhatWasNotWritten, super::properties::DENSE),
         (Self::TakeDoubtForDone, super::properties::STATUS_NEVER_LEADS),
+        (Self::WriteAheadWhereverTheShardStands, super::properties::DENSE),
+        (Self::KeepAheadBehindAnotherTry, super::properties::IN_TIME),
+        (Self::TellAheadWithTheFirst, super::properties::STATUS_NEVER_LEADS),
+        (Self::RememberWhatFailed, super::properties::LEGAL),
+        (Self::RefuseByMemory, super::properties::COMPLETE),
         (Self::ProjectBeforeTheCommit, super::properties::STATUS_NEVER_LEADS),
         (Self::TellBeforeTheCommit, super::properties::IDENTICAL),
         (Self::WakeNobody, super::properties::IDLE_OWES_NOTHING),
@@ -65,4 +80,16 @@ impl Mutation {
         (Self::RenderOnSending, super::properties::IDENTICAL),
         (Self::SendTheNewestOnly, super::properties::IN_ORDER),
     ];
+
+    /// Whether only a process that remembers or decides ahead can make it.
+    pub fn is_of_deciding_ahead(self) -> bool {
+        matches!(
+            self,
+            Self::WriteAheadWhereverTheShardStands
+                | Self::KeepAheadBehindAnotherTry
+                | Self::TellAheadWithTheFirst
+                | Self::RememberWhatFailed
+                | Self::RefuseByMemory
+        )
+    }
 }

@@ -4,13 +4,14 @@ use stateright::Property;
 
 use super::{
     calm,
-    protocol::Protocol,
-    system::{Phase, Row, STREAMS, System, Word},
+    protocol::{Protocol, Shape},
+    system::{Batch, Phase, Row, STREAMS, Standing, System, Word},
 };
 
 pub const DENSE: &str = "dense: positions and sequences have no gap and no repeat";
 pub const LEGAL: &str = "legal: each row follows the one before it by the state table, in state and in hash";
 pub const FENCED: &str = "fenced: terms never go down along the positions";
+pub const IN_TIME: &str = "in time: no row is recorded earlier than the one before it";
 pub const ONE_LEADS: &str = "one leads: no two processes have the ledger's term";
 pub const STATUS_NEVER_LEADS: &str = "status never leads: it shows nothing that is not in the ledger";
 pub const IN_ORDER: &str = "in order: no event is on its way whose predecessor was not applied";
@@ -21,11 +22,20 @@ pub const LOST_CLAIMS_CHANGE_NOTHING: &str = "lost claims change nothing: who lo
 pub const IDLE_OWES_NOTHING: &str = "idle owes nothing: a lane at rest has everything behind it";
 pub const COMPLETE: &str = "complete: once nothing goes wrong, all is told, shown, and quiet";
 
-pub fn all() -> Vec<Property<Protocol>> {
+pub fn all(shape: Shape) -> Vec<Property<Protocol>> {
+    let mut all = everywhere();
+    if shape.ahead {
+        all.extend(ahead());
+    }
+    all
+}
+
+fn everywhere() -> Vec<Property<Protocol>> {
     vec![
         Property::always(DENSE, |_, system: &System| dense(&system.ledger.rows) && positions_end_at_the_head(system)),
         Property::always(LEGAL, |_, system: &System| legal(&system.ledger.rows)),
         Property::always(FENCED, |_, system: &System| fenced(system)),
+        Property::always(IN_TIME, |_, system: &System| system.ledger.rows.is_sorted_by_key(|row| row.recorded)),
         Property::always(ONE_LEADS, |_, system: &System| leaders(system) <= 1),
         Property::always(STATUS_NEVER_LEADS, |_, system: &System| {
             (0..STREAMS).all(|stream| system.status[stream] <= system.ledger.sequence(stream))
@@ -70,6 +80,23 @@ pub fn all() -> Vec<Property<Protocol>> {
         }),
         Property::sometimes("the receiver has a stream to its end", |_, system: &System| {
             system.applied.iter().any(|rows| rows.last().is_some_and(|row| row.to == Word::Deleted))
+        }),
+    ]
+}
+
+/// What must be reached where batches are decided ahead.
+pub fn ahead() -> Vec<Property<Protocol>> {
+    vec![
+        Property::sometimes("a batch is decided ahead behind one that will not be written", |_, system: &System| {
+            let lost = |batch: Batch| batch.epoch != system.ledger.epoch;
+            system.processes.iter().any(|process| process.ahead.is_some() && process.batch.is_some_and(lost))
+        }),
+        Property::sometimes("a batch that was decided ahead is the next", |_, system: &System| {
+            system.processes.iter().any(|process| process.ahead.is_some() && process.batch.is_none())
+        }),
+        Property::sometimes("somebody remembers how the shard stood before another led", |_, system: &System| {
+            let passed = |known: Standing| known.epoch < system.ledger.epoch && known.head < system.ledger.head;
+            system.processes.iter().any(|process| process.known.is_some_and(passed))
         }),
     ]
 }

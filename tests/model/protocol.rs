@@ -28,6 +28,8 @@ pub struct Shape {
     pub standing: usize,
     /// How many resources may vanish.
     pub vanishing: usize,
+    /// Whether a process remembers how the shard stood, and decides the next batch while one is being written.
+    pub ahead: bool,
     /// Whether anybody delivers.
     pub relay: bool,
     /// How many things may go wrong in one run.
@@ -43,7 +45,9 @@ pub enum Action {
     Notice(usize),
     Look(usize, usize),
     Decide(usize),
+    DecideAhead(usize),
     Commit(usize),
+    LeaveUnresolved(usize),
     Project(usize, usize),
     Hold(usize, usize),
     ReadRows(usize, usize),
@@ -54,6 +58,7 @@ pub enum Action {
     LateWrite(usize),
     Crash(usize),
     LeaseEnds,
+    CommitRefused(usize),
     AnswerOfCommitLost(usize),
     CommitDelayed(usize),
     LaneLeaseEnds(usize),
@@ -69,6 +74,7 @@ impl Action {
             self,
             Self::Crash(_)
                 | Self::LeaseEnds
+                | Self::CommitRefused(_)
                 | Self::AnswerOfCommitLost(_)
                 | Self::CommitDelayed(_)
                 | Self::LaneLeaseEnds(_)
@@ -132,9 +138,17 @@ impl Protocol {
             }
         }
         match process.batch {
-            Some(_) => steps.push(Action::Commit(number)),
+            Some(_) => {
+                steps.push(Action::Commit(number));
+                if self.ahead(process).is_some() {
+                    steps.push(Action::DecideAhead(number));
+                }
+            }
             None if process.looks.iter().any(|look| matches!(look, Look::Drafted { .. })) => {
                 steps.push(Action::Decide(number));
+                if process.looks.iter().any(|look| look.is_in_doubt()) {
+                    steps.push(Action::LeaveUnresolved(number));
+                }
             }
             None => {}
         }
@@ -154,7 +168,11 @@ impl Protocol {
                 faults.push(Action::Crash(number));
             }
             if process.batch.is_some() {
-                faults.extend([Action::AnswerOfCommitLost(number), Action::CommitDelayed(number)]);
+                faults.extend([
+                    Action::CommitRefused(number),
+                    Action::AnswerOfCommitLost(number),
+                    Action::CommitDelayed(number),
+                ]);
             }
         }
         if system.lease.is_some() {
@@ -208,7 +226,9 @@ impl Protocol {
                 system.processes[process].looks[stream] = self.look(system, stream).unwrap_or_default();
             }
             Action::Decide(process) => self.decide(system, process),
+            Action::DecideAhead(process) => system.processes[process].ahead = self.ahead(&before.processes[process]),
             Action::Commit(process) => self.commit(system, process),
+            Action::LeaveUnresolved(process) => Self::leave_unresolved(system, process),
             Action::Project(process, stream) => {
                 if let Look::Recorded { sequence } = std::mem::take(&mut system.processes[process].looks[stream]) {
                     system.status[stream] = sequence;
@@ -233,6 +253,7 @@ impl Protocol {
             }
             Action::Crash(process) => Self::crash(system, process),
             Action::LeaseEnds => system.lease = None,
+            Action::CommitRefused(process) => self.refuse(system, process),
             Action::AnswerOfCommitLost(process) => self.doubt(system, process, true),
             Action::CommitDelayed(process) => self.doubt(system, process, false),
             Action::AnswerLost(place) => {
@@ -298,6 +319,6 @@ impl Model for Protocol {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        properties::all()
+        properties::all(self.shape)
     }
 }

@@ -44,6 +44,8 @@ pub struct Row {
     pub from: Option<Word>,
     pub to: Word,
     pub epoch: u8,
+    /// When it was decided.
+    pub recorded: u8,
     /// The digest of the stream's row before; 0 on the first.
     pub previous: u16,
 }
@@ -59,6 +61,7 @@ impl Row {
             from,
             self.to as u16,
             u16::from(self.epoch),
+            u16::from(self.recorded),
         ]
         .into_iter()
         .fold(self.previous ^ 0x5bd1, |digest, part| digest.wrapping_mul(31).wrapping_add(part + 1).rotate_left(3))
@@ -82,6 +85,13 @@ impl Ledger {
     /// The newest sequence of a stream; 0 before the first.
     pub fn sequence(&self, stream: usize) -> u8 {
         self.newest(stream).map_or(0, |row| row.sequence)
+    }
+
+    /// All that a decision stands on, as it is.
+    pub fn standing(&self) -> Standing {
+        let recorded = self.rows.last().map_or(0, |row| row.recorded);
+        let newest = std::array::from_fn(|stream| self.newest(stream).copied());
+        Standing { epoch: self.epoch, head: self.head, recorded, newest }
     }
 
     /// The row at one place of a stream.
@@ -121,12 +131,49 @@ pub enum Look {
     Recorded { sequence: u8 },
 }
 
+impl Look {
+    /// Whether its draft belongs to a batch that is tried until it is known what became of it.
+    pub fn is_in_doubt(self) -> bool {
+        matches!(self, Self::Drafted { in_doubt: true, .. })
+    }
+}
+
 /// A write as it was decided, with where the shard was read.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Batch {
     pub epoch: u8,
     pub head: u8,
     pub rows: [Option<Row>; STREAMS],
+}
+
+impl Batch {
+    pub fn is_empty(&self) -> bool {
+        self.rows.iter().all(Option::is_none)
+    }
+
+    /// Its rows, in the order of their positions.
+    pub fn in_order(&self) -> Vec<Row> {
+        let mut rows: Vec<_> = self.rows.into_iter().flatten().collect();
+        rows.sort_unstable();
+        rows
+    }
+}
+
+/// All that a decision stands on: how the shard stood at some moment, and what each stream had said last.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Standing {
+    pub epoch: u8,
+    pub head: u8,
+    /// When the newest row was recorded.
+    pub recorded: u8,
+    pub newest: [Option<Row>; STREAMS],
+}
+
+/// A batch that grows draft by draft, and how the shard stands once it is written.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Decision {
+    pub batch: Batch,
+    pub leaves: Standing,
 }
 
 /// How far a claim is.
@@ -167,6 +214,10 @@ pub struct Process {
     pub looks: [Look; STREAMS],
     /// What its appender has decided and not yet written.
     pub batch: Option<Batch>,
+    /// How the shard stands as far as it knows; while a batch is being written, how it will stand after that.
+    pub known: Option<Standing>,
+    /// What comes behind the batch that is being written, or was just committed.
+    pub ahead: Option<Decision>,
     pub claims: [Option<Claim>; STREAMS],
 }
 
