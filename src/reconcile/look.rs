@@ -136,7 +136,8 @@ impl Look {
             context.written.note_own(&self.key, &self.object);
             return Ok(None);
         }
-        if self.learn_unknown(&plan.apply.iter().map(|wanted| wanted.key.clone()).collect::<Vec<_>>()).await? {
+        let in_doubt: Vec<ObjectKey> = plan.apply.iter().map(|wanted| &wanted.key).chain(&plan.gone).cloned().collect();
+        if self.learn_unknown(&in_doubt).await? {
             return Ok(None);
         }
         if let Err(error) = self.act(&plan).await {
@@ -252,8 +253,8 @@ impl Look {
         Ok(exists)
     }
 
-    /// Looks before it makes: what the caches do not show may still be there, made by somebody else. Answers whether
-    /// anything was found.
+    /// Looks before it makes, and before it says that something is gone: what the caches do not show may still be there, made
+    /// by somebody else, made a moment ago, or without its label. Answers whether anything was found.
     async fn learn_unknown(&mut self, keys: &[ObjectKey]) -> Result<bool, ReconcileError> {
         let mut found = false;
         let kinds: BTreeSet<ChildKind> = keys.iter().map(|key| key.kind).collect();

@@ -87,6 +87,7 @@ pub fn decide(
         finalizer: if app.has_finalizer { Finalizer::Keep } else { Finalizer::Add },
         delete: vec![],
         apply: vec![],
+        gone: vec![],
         transition: None,
         status: AppDeploymentStatus::default(),
         look_again: None,
@@ -353,7 +354,7 @@ fn terminate(
     if own.is_empty() && seen.pods.is_empty() {
         let effective = when::seen(app, head, now);
         let change = steps::change(AppState::Deleted, reasons::DELETED, effective, Billable::ZERO);
-        return Plan { transition: Some(change), status: show(&working), ..blank };
+        return Plan { gone: desired::keys(app), transition: Some(change), status: show(&working), ..blank };
     }
     let deadline = due(&TABLE, head, Duration::ZERO, now);
     let verdict = if matches!(deadline, Due::Past { .. }) {
@@ -369,7 +370,7 @@ fn terminate(
     Plan {
         delete: own.iter().filter(|child| !child.is_terminating()).map(|child| child.key.clone()).collect(),
         status: show(&verdict),
-        look_again: deadline.look_again(),
+        look_again: owner(app, seen).look_again(&own, deadline.look_again()),
         ..blank
     }
 }

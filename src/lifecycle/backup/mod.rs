@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     api::{Artifact, BackupRepositorySpec, BackupSpec, BackupStatus, label},
-    domain::{Billable, Deadline, Ended, Head, Kind, Manifest, Timestamp},
+    domain::{Billable, Deadline, Ended, Head, Kind, Manifest, Sequence, Timestamp},
 };
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -93,6 +93,7 @@ pub fn decide(
         finalizer: if backup.has_finalizer { Finalizer::Keep } else { Finalizer::Add },
         delete: vec![],
         apply: vec![],
+        gone: vec![],
         transition: None,
         status: BackupStatus::default(),
         look_again: None,
@@ -304,7 +305,11 @@ fn restate(
 
 /// The Job of the action that is claimed: another claim gives another name, so that none runs twice.
 fn job_name(backup: &Object<'_, BackupSpec>, head: &Head) -> String {
-    let sequence = head.entered;
+    job_of(backup, head.entered)
+}
+
+/// The Job that a claim in this row gives.
+fn job_of(backup: &Object<'_, BackupSpec>, sequence: Sequence) -> String {
     let stem: String = backup.name.chars().take(40).collect();
     let uid: String = backup.uid.as_str().chars().take(8).collect();
     format!("{}-{uid}-{sequence}", stem.trim_end_matches(['-', '.']).replace('.', "-"))

@@ -3,7 +3,10 @@
 use super::*;
 use crate::{
     domain::{Effective, Hash},
-    lifecycle::fixtures::{NOW, head, object},
+    lifecycle::{
+        ChildKind, ObjectKey,
+        fixtures::{NOW, head, object},
+    },
 };
 
 pub(in crate::lifecycle) fn sealed() -> Manifest {
@@ -140,6 +143,9 @@ fn an_artifact_that_is_to_go_is_removed_before_the_stream_is_closed() {
     let head = head(Kind::Backup, "Terminating");
     let plan = decide(&backup, &seen(), Some(&head), NOW);
     assert_eq!(plan.transition, None);
+    let claimed = ["nightly-11111111-1", "nightly-11111111-2"];
+    let claimed = claimed.map(|job| ObjectKey::in_namespace(ChildKind::Job, "acme-prod", job));
+    assert_eq!(plan.gone, claimed, "whoever stores an artifact must have ended, also if a cache does not show it");
     let removal = plan.apply.into_iter().next().unwrap();
     let removal = Child { key: removal.key, body: removal.body, answer_to: None };
     let (failed, end) = ended(&removal, "Failed", "mover", 1, "no".into());
