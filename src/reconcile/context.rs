@@ -101,14 +101,12 @@ impl Context {
     /// The same, as those see it who are made in that namespace.
     pub(super) fn member(&self, namespace: Option<&str>) -> Option<Membership> {
         let tenant = self.tenant_of(namespace?)?;
-        let namespace = self.caches.index.namespace(namespace?)?;
         let spec: TenantSpec = spec_of(&tenant)?;
         Some(Membership {
             tenant: TenantName::new(tenant.name_any()),
             account: spec.billing.account,
             plan: spec.plan,
             suspended: spec.suspend,
-            ending: namespace.metadata.deletion_timestamp.is_some(),
             restricted: spec.pod_security == PodSecurity::Restricted,
         })
     }

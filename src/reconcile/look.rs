@@ -202,6 +202,23 @@ impl Look {
         Ok(children)
     }
 
+    /// Whether its namespace is on its way out.
+    pub(super) async fn is_namespace_going(&mut self) -> Result<bool, ReconcileError> {
+        let Some(name) = self.key.namespace.clone() else { return Ok(false) };
+        if let Some(namespace) = self.context.caches.index.namespace(&name) {
+            return Ok(namespace.metadata.deletion_timestamp.is_some());
+        }
+        // Without a tenant's label no watch shows it. Who is being deleted has to know all the same: it may be going for that reason.
+        if self.object.metadata.deletion_timestamp.is_none() {
+            return Ok(false);
+        }
+        let key = ObjectKey::namespace(name);
+        if !self.learned.contains_key(&key) {
+            self.learn(key.clone()).await?;
+        }
+        Ok(self.learned.get(&key).and_then(Option::as_ref).is_none_or(Child::is_terminating))
+    }
+
     /// Whether the API server itself still has the object and nobody asked for its deletion. What it says replaces what
     /// the cache said.
     async fn lives(&mut self) -> Result<bool, ReconcileError> {

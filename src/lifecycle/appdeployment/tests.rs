@@ -24,7 +24,6 @@ pub(super) fn acme() -> Membership {
         account: "acct".into(),
         plan: "small".into(),
         suspended: false,
-        ending: false,
         restricted: false,
     }
 }

@@ -55,6 +55,8 @@ states! {
 pub struct Observed {
     /// The tenant that its namespace belongs to, if it does.
     pub member: Option<Membership>,
+    /// Whether its namespace is on its way out, whosever it is: nothing can be made in it any more.
+    pub ending: bool,
     /// The repository that it names, if it is there.
     pub repository: Option<RepositoryView>,
     /// The image of the mover.
@@ -162,9 +164,7 @@ fn claim(
         Some(RepositoryView { trouble: Some(trouble), .. }) => {
             Some(format!("BackupRepository {}: {trouble}", backup.spec.repository_ref.name))
         }
-        Some(_) if seen.member.as_ref().is_some_and(|member| member.ending) => {
-            Some("the namespace is being deleted".into())
-        }
+        Some(_) if seen.ending => Some("the namespace is being deleted".into()),
         Some(_) if backup.paused => Some("Trueup may not start a Job for this backup".into()),
         Some(_) => None,
     };
@@ -247,8 +247,7 @@ fn run(
         },
     };
     let mut apply = vec![];
-    let ending = seen.member.as_ref().is_some_and(|member| member.ending);
-    if let (None, None, Some(repository), false) = (job, &ended, &seen.repository, ending) {
+    if let (None, None, Some(repository), false) = (job, &ended, &seen.repository, seen.ending) {
         apply.push(desired::backup_job(backup, owner(backup), repository, &seen.mover_image, &name, head.entered));
     }
     let verdict = Verdict::in_progress("Running", format!("Job {name} dumps and stores."));

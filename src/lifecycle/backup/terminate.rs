@@ -56,12 +56,13 @@ pub(super) fn terminate(
         let verdict = waits_for(blockers(backup, &makers));
         return Plan { delete, status: show(&verdict), look_again: deadline.look_again(), ..blank };
     }
-    // Nothing can be made in a namespace that is going: what waits for a Job there waits for ever.
-    let ending = seen.member.as_ref().is_some_and(|member| member.ending);
     let done = match (remove, removal.map(|job| outcome(job, seen))) {
         (true, None) if seen.never_ran => Ok(Some((reasons::DELETED, None))),
         (false, _) => Ok(Some((reasons::ARTIFACT_RETAINED, None))),
-        (true, None | Some(Some(Outcome::Failed { .. }))) if ending => Ok(Some((reasons::ARTIFACT_ABANDONED, None))),
+        // Nothing can be made in a namespace that is going: what waits for a Job there waits for ever.
+        (true, None | Some(Some(Outcome::Failed { .. }))) if seen.ending => {
+            Ok(Some((reasons::ARTIFACT_ABANDONED, None)))
+        }
         (true, None | Some(None)) => Ok(None),
         (true, Some(Some(Outcome::Removed { at } | Outcome::Sealed { at, .. }))) => {
             Ok(Some((reasons::ARTIFACT_REMOVED, at)))

@@ -270,7 +270,6 @@ pub fn membership(tenant: &Object<'_, TenantSpec>) -> Membership {
         account: tenant.spec.billing.account.clone(),
         plan: tenant.spec.plan.clone(),
         suspended: tenant.spec.suspend || tenant.deleting_since.is_some(),
-        ending: tenant.deleting_since.is_some(),
         restricted: tenant.spec.pod_security == PodSecurity::Restricted,
     }
 }
