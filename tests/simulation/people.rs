@@ -173,10 +173,7 @@ impl People {
                 self.once(Method::PATCH, "deployments", inside(tenant), &app_name(number), spec).await;
                 Ok(())
             }
-            Step::CreateBackup(tenant, number, good) => {
-                self.make_vault(tenant).await?;
-                self.create("backups", inside(tenant), backup(number, good)).await
-            }
+            Step::CreateBackup(tenant, number, good) => self.back_up(tenant, &backup(number, good)).await,
             Step::DeleteBackup(tenant, number) => self.delete("backups", inside(tenant), &backup_name(number)).await,
             Step::RebirthBackup(tenant, number) => self.rebirth("backups", inside(tenant), &backup_name(number)).await,
             Step::Wait(seconds) => {
@@ -219,6 +216,23 @@ impl People {
             },
         });
         self.create("billingsinks", None, sink).await
+    }
+
+    /// Makes a backup, and where it goes: until its name is free, and in the namespace that is there then.
+    async fn back_up(&self, tenant: u8, backup: &Value) -> Result<(), String> {
+        let mut waited = Duration::ZERO;
+        loop {
+            self.make_vault(tenant).await?;
+            let answer = self.once(Method::POST, "backups", Some(namespace_of(tenant)), "", backup.clone()).await;
+            if answer == 201 {
+                return Ok(());
+            }
+            if waited >= PATIENCE {
+                return Err(format!("making a backup of tenant {tenant} was answered {answer} for {PATIENCE:?}"));
+            }
+            sleep(PAUSE).await;
+            waited += PAUSE;
+        }
     }
 
     async fn make_vault(&self, tenant: u8) -> Result<(), String> {
