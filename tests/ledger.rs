@@ -72,6 +72,7 @@ on_every_store! {
     append::rows_are_numbered_chained_and_audited
     append::a_draft_that_knows_too_little_is_stale
     append::whom_a_stream_is_billed_to_may_change_with_any_row
+    append::a_row_is_of_the_era_that_has_begun_by_then
     append::repeats_of_one_stream_are_chained_within_a_batch
     append::what_the_table_forbids_is_illegal_and_the_rest_is_written
     append::a_deposed_leader_cannot_append

@@ -77,17 +77,23 @@ pub async fn fill(ledger: &Ledger, name: &str, streams: u64, rows: u64, lanes: L
     let Dialect { uid, hash, body } = dialect(&ledger.place);
     let shard = ledger.store.shard(crate::place::SHARD).await.unwrap();
     let (mut head, now) = (shard.head.get(), ledger.clock.now().as_micros());
-    make_room(ledger, head + i64::try_from(streams * rows).unwrap()).await;
+    let end = head + i64::try_from(streams * rows).unwrap();
+    make_room(ledger, end).await;
+    // All of them live from the first of these rows to the last.
+    let (located, at) = match ledger.place {
+        Place::Postgres(_) => (", first_position, last_position", format!(", {}, {end}", head + 1)),
+        Place::Sqlite(_) => ("", String::new()),
+    };
     ledger
         .execute(&format!(
             "WITH RECURSIVE series (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < {streams}), \
              named AS (SELECT {uid} AS uid, n FROM series) \
              INSERT INTO resource (uid, shard, kind, namespace, name, tenant, account, plan, state, sequence, hash, epoch, \
              era, generation, replicas, cpu_millicores, memory_bytes, storage_bytes, reason, message, effective_at, \
-             recorded_at, entered_at, opened_at, entered) \
+             recorded_at, entered_at, opened_at, entered{located}) \
              SELECT uid, 0, 'AppDeployment', 'acme-production', '{name}-' || n, 'acme-corporation', 'acct-00000001', \
              'standard', '{state}', {rows}, {hash}, 1, 0, 7, 3, 1500, 3221225472, 10737418240, 'ReplicasChanged', \
-             'The number of available replicas changed.', {now}, {now}, {now}, {now}, {rows} FROM named",
+             'The number of available replicas changed.', {now}, {now}, {now}, {now}, {rows}{at} FROM named",
             state = if rows.is_multiple_of(2) { "Degraded" } else { "Available" },
         ))
         .await;

@@ -53,7 +53,10 @@ CREATE TABLE resource (
     opened_at      BIGINT NOT NULL,
     closed_at      BIGINT,
     -- The row that entered the present state: what was claimed under that state is named after it.
-    entered        BIGINT NOT NULL
+    entered        BIGINT NOT NULL,
+    -- No row of it lies before or behind these. They spare whoever looks for its rows the other partitions.
+    first_position BIGINT NOT NULL,
+    last_position  BIGINT NOT NULL
 ) WITH (fillfactor = 80);
 
 -- "What happened to the application called x": the one question that does not start from a UID.

@@ -4,7 +4,7 @@
 
 use sqlx::{QueryBuilder, query_as, query_scalar};
 
-use super::Pool;
+use super::{Pool, where_it_is_owed, where_it_lies};
 use crate::{
     domain::{DestinationId, Position, Sequence, Shard, Timestamp, Uid},
     ledger::{
@@ -73,14 +73,16 @@ pub(super) async fn heads(
 }
 
 pub(super) async fn rows(pool: &Pool, query: &RowQuery) -> Result<Vec<Row>, StoreError> {
-    let mut sql = QueryBuilder::new(concat!("SELECT ", row_columns!(), "WHERE true"));
+    let mut sql = QueryBuilder::new(concat!("SELECT ", row_columns!()));
+    if let Some((kind, namespace, name)) = &query.named {
+        sql.push(concat!("JOIN resource r ON r.uid = t.uid", where_it_lies!(), " WHERE r.name = ")).push_bind(name);
+        sql.push(" AND r.kind = ").push_bind(kind.as_str());
+        sql.push(" AND r.namespace IS NOT DISTINCT FROM ").push_bind(namespace.as_deref());
+    } else {
+        sql.push("WHERE true");
+    }
     if let Some(uid) = &query.uid {
         sql.push(" AND t.uid = ").push_bind(uid.as_str());
-    }
-    if let Some((kind, namespace, name)) = &query.named {
-        sql.push(" AND t.uid IN (SELECT uid FROM resource WHERE name = ").push_bind(name);
-        sql.push(" AND kind = ").push_bind(kind.as_str());
-        sql.push(" AND namespace IS NOT DISTINCT FROM ").push_bind(namespace.as_deref()).push(")");
     }
     if let Some((shard, position)) = query.after {
         sql.push(" AND (t.shard, t.position) > (").push_bind(shard.get());
@@ -145,8 +147,9 @@ macro_rules! lane_views {
             lane_columns!(),
             ", r.sequence AS head, coalesce(t.recorded_at, v.recorded_at) AS oldest \
              FROM lane l JOIN resource r ON r.uid = l.uid \
-             LEFT JOIN transition t ON t.uid = l.uid AND t.sequence = l.acked + 1 \
-             LEFT JOIN voided v ON v.destination = l.destination AND v.uid = l.uid AND v.sequence = l.acked + 1 "
+             LEFT JOIN transition t ON t.uid = l.uid AND t.sequence = l.acked + 1",
+            where_it_is_owed!(),
+            " LEFT JOIN voided v ON v.destination = l.destination AND v.uid = l.uid AND v.sequence = l.acked + 1 "
         )
     };
 }
@@ -203,11 +206,12 @@ pub(super) async fn oldest_undelivered(
     pool: &Pool,
     destination: &DestinationId,
 ) -> Result<Option<(Timestamp, Shard, Position)>, StoreError> {
-    let oldest: Option<(i64, i64, i64)> = query_as(
+    let oldest: Option<(i64, i64, i64)> = query_as(concat!(
         "SELECT t.recorded_at, t.shard, t.position FROM lane l \
-         JOIN transition t ON t.uid = l.uid AND t.sequence = l.acked + 1 \
-         WHERE l.destination = $1 AND l.phase BETWEEN 1 AND 3 ORDER BY 1, 2, 3 LIMIT 1",
-    )
+         JOIN transition t ON t.uid = l.uid AND t.sequence = l.acked + 1",
+        where_it_is_owed!(),
+        " WHERE l.destination = $1 AND l.phase BETWEEN 1 AND 3 ORDER BY 1, 2, 3 LIMIT 1"
+    ))
     .bind(destination.as_str())
     .fetch_optional(pool)
     .await

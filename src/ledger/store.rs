@@ -159,6 +159,12 @@ pub trait Store: Send + Sync + 'static {
         drafts: &[Draft],
     ) -> Result<Vec<Outcome>, AppendError>;
 
+    /// So many drafts make a batch that is better written while the next is being decided. One of fewer costs nearly as much
+    /// as one of twice as many, so that it waits for company.
+    fn many(&self) -> usize {
+        64
+    }
+
     /// Begins to decide what `drafts` will become behind what is being appended at this moment, if this process knows all
     /// that it takes. Reads nothing.
     fn ahead(&self, _shard: Shard, _epoch: Epoch, _now: Timestamp, _drafts: &[Draft]) -> Option<Ahead> {

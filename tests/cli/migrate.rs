@@ -46,9 +46,11 @@ fn everything(url: &str, rig: &Rig, name: &str) -> BTreeSet<String> {
         if let Some(shard) = row["shard"].as_object_mut() {
             shard.retain(|column, _| !["revision", "epoch", "holder"].contains(&column.as_str()));
         }
-        // PostgreSQL alone keeps it, to be faster.
-        if let Some(lane) = row["lane"].as_object_mut() {
-            lane.remove("from_position");
+        // PostgreSQL alone keeps these, to be faster.
+        for table in ["lane", "resource"] {
+            if let Some(row) = row[table].as_object_mut() {
+                row.retain(|column, _| !column.ends_with("_position"));
+            }
         }
         row.to_string()
     };

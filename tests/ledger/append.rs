@@ -6,7 +6,7 @@ use futures::FutureExt as _;
 
 use trueup::{
     domain::{
-        DestinationId, Effective, Epoch, Event, Hash, InstallationId, Kind, Position, Sequence, State, TenantName,
+        DestinationId, Effective, Epoch, Era, Event, Hash, InstallationId, Kind, Position, Sequence, State, TenantName,
         TimeSource, Timestamp, Uid,
     },
     ledger::{AppendError, Draft, Installation, Outcome, RowQuery, StoreError},
@@ -134,6 +134,18 @@ pub async fn a_deposed_leader_cannot_append(lab: Lab) {
     ));
     assert_eq!(lab.store.counts().await.unwrap().transitions, 1);
     assert_eq!(appended(&lab.append(second, &[nth("a", 1, START)]).await[0]).epoch, second);
+    lab.assert_clean().await;
+}
+
+/// What is remembered of a stream since its last append is no reason to go on in an era that has ended.
+pub async fn a_row_is_of_the_era_that_has_begun_by_then(lab: Lab) {
+    let epoch = lab.lead().await;
+    lab.stream(epoch, "a", 1).await;
+    for n in 1..4 {
+        let next = Installation { era: Era::new(n), ..installation() };
+        lab.reopen().replace_installation(SHARD, epoch, &next).await.unwrap();
+        assert_eq!(appended(&lab.append(epoch, &[nth("a", n, START)]).await[0]).era, next.era);
+    }
     lab.assert_clean().await;
 }
 

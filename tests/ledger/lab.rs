@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{Connection, Executor, PgConnection, query};
+use sqlx::{Connection, Executor, PgConnection, query, query_scalar};
 use trueup::{
     domain::{
         Billable, Deadline, DestinationId, Effective, Epoch, Era, InstallationId, Kind, Labels, Position, Sequence,
@@ -238,8 +238,19 @@ impl Lab {
         if self.store.pruned_until(SHARD).await.unwrap() == Position::default() {
             assert_eq!(report.transitions, counts.transitions);
         }
+        if let Place::Postgres(url) = &self.place {
+            let mut connection = PgConnection::connect(url).await.unwrap();
+            let lost: Vec<String> = query_scalar(MISPLACED).fetch_all(&mut connection).await.unwrap();
+            connection.close().await.unwrap();
+            assert_eq!(lost, Vec::<String>::new(), "rows of these are looked for where they are not");
+        }
     }
 }
+
+/// Streams that say of themselves that they lie elsewhere than their rows do.
+const MISPLACED: &str = "SELECT uid FROM resource JOIN \
+     (SELECT uid, min(position) AS first, max(position) AS last FROM transition GROUP BY uid) AS rows USING (uid) \
+     WHERE first_position > first OR last_position <> last";
 
 fn open(place: &Place) -> Arc<dyn Store> {
     match place {

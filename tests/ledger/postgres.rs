@@ -4,10 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use sqlx::{Connection, Executor, PgConnection, postgres::PgConnectOptions, query, query_scalar};
 use trueup::{
-    domain::{Clock, DestinationId, Epoch, Era, Sequence, SystemClock},
+    domain::{Clock, DestinationId, Epoch, Era, Kind, Sequence, SystemClock},
     ledger::{
-        AppendError, Appender, AppenderError, AppenderLimits, ClaimRequest, Installation, Outcome, Settlement,
-        StoreError,
+        AppendError, Appender, AppenderError, AppenderLimits, ClaimRequest, Installation, Outcome, RowQuery,
+        Settlement, StoreError,
     },
 };
 
@@ -281,6 +281,48 @@ async fn a_claim_finds_the_row_that_woke_its_lane_after_it_began() {
     let other = claims.iter().find(|claim| claim.uid.as_str() == "other").expect("its lane is awake, so it is claimed");
     let sent: Vec<_> = other.rows.iter().map(|row| row.sequence.get()).collect();
     assert_eq!((other.acked.get(), other.head.get(), sent), (1, 2, vec![2]));
+}
+
+/// How often anybody has looked for a stream's rows in each partition that has some.
+async fn looks(connection: &mut PgConnection) -> Vec<i64> {
+    let looks = "SELECT idx_scan FROM pg_stat_user_indexes i JOIN partition p ON i.relname = 'transition_from_' || p.lower \
+         WHERE i.indexrelname LIKE '%uid_sequence%' AND p.lower <= (SELECT head FROM shard) ORDER BY p.lower";
+    query_scalar(looks).fetch_all(connection).await.unwrap()
+}
+
+#[tokio::test]
+async fn rows_are_looked_for_in_the_partitions_only_in_which_their_stream_has_some() {
+    let url = Postgres::shared().database().await;
+    let lab = Lab::at(url.clone()).await;
+    lab.partition_by(10).await;
+    let epoch = lab.lead().await;
+    let billing = DestinationId::new("billing");
+    lab.store.open_destination(&billing, START).await.unwrap();
+    lab.stream(epoch, "before", 20).await;
+    lab.stream(epoch, "mine", 10).await;
+    lab.stream(epoch, "behind", 30).await;
+    let mut watcher = PgConnection::connect(&url).await.unwrap();
+    query("UPDATE lane SET phase = 4 WHERE uid <> 'mine'").execute(&mut watcher).await.unwrap();
+    assert_eq!(looks(&mut watcher).await, [0; 6]);
+
+    let store = lab.reopen();
+    let claims = store.claim(&lab.request(&billing), START).await.unwrap();
+    assert_eq!(claims.iter().map(|claim| claim.rows.len()).collect::<Vec<_>>(), [10]);
+    let named = Some((Kind::AppDeployment, Some("acme-prod".to_owned()), "app-mine".to_owned()));
+    let history = store.rows(&RowQuery { named, ..RowQuery::default() }).await.unwrap();
+    assert_eq!(history.len(), 10);
+    // A session tells what it has done when it ends.
+    drop(store);
+    let clock = SystemClock::default();
+    let looked = loop {
+        let looked = looks(&mut watcher).await;
+        if looked[2] >= 2 {
+            break looked;
+        }
+        assert!(clock.monotonic() < Duration::from_secs(30), "the statistics never came: {looked:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(looked, [0, 0, 2, 0, 0, 0]);
 }
 
 /// How many entries of the lanes' indexes have been read in all.

@@ -130,9 +130,13 @@ fn rows(path: &Path) -> BTreeSet<String> {
     let lines: Vec<&str> = text.lines().collect();
     let row = |line: &&str| {
         let mut row: Value = serde_json::from_str(line).unwrap();
-        for (table, column) in [("shard", "revision"), ("lane", "from_position")] {
+        for (table, columns) in [
+            ("shard", &["revision"][..]),
+            ("lane", &["from_position"]),
+            ("resource", &["first_position", "last_position"]),
+        ] {
             if let Some(row) = row[table].as_object_mut() {
-                row.remove(column);
+                row.retain(|column, _| !columns.contains(&column.as_str()));
             }
         }
         row.to_string()

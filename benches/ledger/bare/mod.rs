@@ -2,7 +2,8 @@
 //!
 //! A program of a few lines that knows every number beforehand: it takes the shard's row, inserts the transitions,
 //! moves the heads, wakes one sink's lanes. It checks nothing, hashes nothing and builds no event: each body is the same
-//! ready bytes, as long as real ones. It uses the same driver, prepared statements and one transaction for a batch.
+//! ready bytes, as long as real ones. It uses the same driver and settings, prepared statements and one transaction for a
+//! batch, and writes the same columns.
 
 mod postgres;
 mod sqlite;
@@ -39,7 +40,34 @@ struct Line<'a> {
     from: &'static str,
     to: &'static str,
     at: i64,
+    /// What any row might say differently, though none here does.
+    said: Said,
 }
+
+#[derive(Clone, Copy)]
+struct Said {
+    reason: &'static str,
+    message: &'static str,
+    tenant: &'static str,
+    time_source: &'static str,
+    generation: i64,
+    replicas: i64,
+    cpu_millicores: i64,
+    memory_bytes: i64,
+    storage_bytes: i64,
+}
+
+const SAID: Said = Said {
+    reason: "ReplicasChanged",
+    message: "The number of available replicas changed.",
+    tenant: "acme-corporation",
+    time_source: "observed",
+    generation: 7,
+    replicas: 3,
+    cpu_millicores: 1_500,
+    memory_bytes: 3 << 30,
+    storage_bytes: 10 << 30,
+};
 
 const HASH: &[u8] = &[7; 32];
 
@@ -86,6 +114,7 @@ impl Bare {
                 from,
                 to,
                 at: 1_767_225_600_000_000 + self.position,
+                said: SAID,
             });
         }
         match &mut self.connection {

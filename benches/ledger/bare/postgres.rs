@@ -20,11 +20,12 @@ pub async fn batch(connection: &mut PgConnection, lines: &mut [Line<'_>], body: 
     query(
         "INSERT INTO transition (shard, position, uid, sequence, event_id, epoch, from_state, to_state, reason, \
          generation, tenant, effective_at, not_before, not_after, time_source, recorded_at, body, prev_hash, hash) \
-         SELECT 0, position, uid, sequence, event_id, 1, from_state, to_state, 'ReplicasChanged', 7, \
-         'acme-corporation', at, at, at, 'observed', at, body, prev_hash, hash \
+         SELECT 0, position, uid, sequence, event_id, 1, from_state, to_state, reason, generation, tenant, at, at, at, \
+         time_source, at, body, prev_hash, hash \
          FROM UNNEST ($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::bytea[], \
-         $8::bytea[], $9::bytea[], $10::bigint[]) \
-         AS new (position, uid, sequence, event_id, from_state, to_state, body, prev_hash, hash, at)",
+         $8::bytea[], $9::bytea[], $10::bigint[], $11::text[], $12::bigint[], $13::text[], $14::text[]) \
+         AS new (position, uid, sequence, event_id, from_state, to_state, body, prev_hash, hash, at, reason, generation, \
+         tenant, time_source)",
     )
     .bind(column(lines, |line| line.position))
     .bind(column(lines, |line| line.uid))
@@ -36,13 +37,22 @@ pub async fn batch(connection: &mut PgConnection, lines: &mut [Line<'_>], body: 
     .bind(column(lines, |_| HASH))
     .bind(column(lines, |_| HASH))
     .bind(column(lines, |line| line.at))
+    .bind(column(lines, |line| line.said.reason))
+    .bind(column(lines, |line| line.said.generation))
+    .bind(column(lines, |line| line.said.tenant))
+    .bind(column(lines, |line| line.said.time_source))
     .execute(&mut *transaction)
     .await?;
     query(
-        "UPDATE resource SET state = new.state, sequence = new.sequence, hash = new.hash, effective_at = new.at, \
-         recorded_at = new.at, entered_at = new.at, entered = new.sequence \
-         FROM UNNEST ($1::text[], $2::text[], $3::bigint[], $4::bytea[], $5::bigint[]) \
-         AS new (uid, state, sequence, hash, at) \
+        "UPDATE resource SET state = new.state, sequence = new.sequence, hash = new.hash, epoch = 1, era = 0, \
+         effective_at = new.at, recorded_at = new.at, entered_at = new.at, entered = new.sequence, \
+         last_position = new.position, reason = new.reason, message = new.message, generation = new.generation, \
+         replicas = new.replicas, cpu_millicores = new.cpu_millicores, memory_bytes = new.memory_bytes, \
+         storage_bytes = new.storage_bytes, closed_at = NULL \
+         FROM UNNEST ($1::text[], $2::text[], $3::bigint[], $4::bytea[], $5::bigint[], $6::bigint[], $7::text[], \
+         $8::text[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[]) \
+         AS new (uid, state, sequence, hash, at, position, reason, message, generation, replicas, cpu_millicores, \
+         memory_bytes, storage_bytes) \
          WHERE resource.uid = new.uid",
     )
     .bind(column(lines, |line| line.uid))
@@ -50,6 +60,14 @@ pub async fn batch(connection: &mut PgConnection, lines: &mut [Line<'_>], body: 
     .bind(column(lines, |line| line.sequence))
     .bind(column(lines, |_| HASH))
     .bind(column(lines, |line| line.at))
+    .bind(column(lines, |line| line.position))
+    .bind(column(lines, |line| line.said.reason))
+    .bind(column(lines, |line| line.said.message))
+    .bind(column(lines, |line| line.said.generation))
+    .bind(column(lines, |line| line.said.replicas))
+    .bind(column(lines, |line| line.said.cpu_millicores))
+    .bind(column(lines, |line| line.said.memory_bytes))
+    .bind(column(lines, |line| line.said.storage_bytes))
     .execute(&mut *transaction)
     .await?;
     // Lanes are locked in their order, or two writers could wait for each other.
@@ -70,14 +88,15 @@ pub async fn batch(connection: &mut PgConnection, lines: &mut [Line<'_>], body: 
 pub async fn alone(connection: &mut PgConnection, line: &Line<'_>, body: &[u8]) -> Result<(), Error> {
     query(
         "WITH shard AS (UPDATE shard SET head = $1, recorded_at = $7 WHERE id = 0), \
-         head AS (UPDATE resource SET state = $6, sequence = $3, hash = $9, effective_at = $7, recorded_at = $7, \
-           entered_at = $7, entered = $3 WHERE uid = $2), \
+         head AS (UPDATE resource SET state = $6, sequence = $3, hash = $9, epoch = 1, era = 0, effective_at = $7, \
+           recorded_at = $7, entered_at = $7, entered = $3, last_position = $1, reason = $10, message = $11, \
+           generation = $12, replicas = $13, cpu_millicores = $14, memory_bytes = $15, storage_bytes = $16, \
+           closed_at = NULL WHERE uid = $2), \
          lane AS (INSERT INTO lane (destination, uid, acked, phase, due_at) VALUES ('billing', $2, 0, 1, $7) \
            ON CONFLICT (destination, uid) DO UPDATE SET phase = 1, due_at = EXCLUDED.due_at WHERE lane.phase = 0) \
          INSERT INTO transition (shard, position, uid, sequence, event_id, epoch, from_state, to_state, reason, \
            generation, tenant, effective_at, not_before, not_after, time_source, recorded_at, body, prev_hash, hash) \
-         VALUES (0, $1, $2, $3, $4, 1, $5, $6, 'ReplicasChanged', 7, 'acme-corporation', $7, $7, $7, 'observed', $7, \
-           $8, $9, $9)",
+         VALUES (0, $1, $2, $3, $4, 1, $5, $6, $10, $12, $17, $7, $7, $7, $18, $7, $8, $9, $9)",
     )
     .bind(line.position)
     .bind(line.uid)
@@ -88,6 +107,15 @@ pub async fn alone(connection: &mut PgConnection, line: &Line<'_>, body: &[u8]) 
     .bind(line.at)
     .bind(body)
     .bind(HASH)
+    .bind(line.said.reason)
+    .bind(line.said.message)
+    .bind(line.said.generation)
+    .bind(line.said.replicas)
+    .bind(line.said.cpu_millicores)
+    .bind(line.said.memory_bytes)
+    .bind(line.said.storage_bytes)
+    .bind(line.said.tenant)
+    .bind(line.said.time_source)
     .execute(connection)
     .await
     .map(drop)

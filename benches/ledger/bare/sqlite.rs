@@ -18,6 +18,7 @@ pub async fn connect(path: &Path) -> SqliteConnection {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .pragma("cache_size", "-16384")
+        .pragma("wal_autocheckpoint", "4000")
         .foreign_keys(false);
     SqliteConnection::connect_with(&options).await.unwrap()
 }
@@ -39,21 +40,27 @@ pub async fn batch(connection: &mut SqliteConnection, lines: &[Line<'_>], body: 
         rows.push_values(some, |mut row, line| {
             row.push("0").push_bind(line.position).push_bind(line.uid).push_bind(line.sequence);
             row.push_bind(line.event_id.as_str()).push("1").push_bind(line.from).push_bind(line.to);
-            row.push("'ReplicasChanged', 7, 'acme-corporation'")
-                .push_bind(line.at)
-                .push_bind(line.at)
-                .push_bind(line.at);
-            row.push("'observed'").push_bind(line.at).push_bind(body).push_bind(HASH).push_bind(HASH);
+            row.push_bind(line.said.reason).push_bind(line.said.generation).push_bind(line.said.tenant);
+            row.push_bind(line.at).push_bind(line.at).push_bind(line.at).push_bind(line.said.time_source);
+            row.push_bind(line.at).push_bind(body).push_bind(HASH).push_bind(HASH);
         });
         rows.build().execute(&mut *transaction).await?;
-        let mut heads = QueryBuilder::new("WITH new (uid, state, sequence, hash, at) AS (");
+        let mut heads = QueryBuilder::new(
+            "WITH new (uid, state, sequence, hash, at, reason, message, tenant, generation, replicas, cpu_millicores, \
+             memory_bytes, storage_bytes) AS (",
+        );
         heads.push_values(some, |mut row, line| {
             row.push_bind(line.uid).push_bind(line.to).push_bind(line.sequence).push_bind(HASH).push_bind(line.at);
+            row.push_bind(line.said.reason).push_bind(line.said.message).push_bind(line.said.tenant);
+            row.push_bind(line.said.generation).push_bind(line.said.replicas).push_bind(line.said.cpu_millicores);
+            row.push_bind(line.said.memory_bytes).push_bind(line.said.storage_bytes);
         });
         heads.push(
-            ") UPDATE OR ROLLBACK resource SET state = new.state, sequence = new.sequence, hash = new.hash, \
-             effective_at = new.at, recorded_at = new.at, entered_at = new.at, entered = new.sequence \
-             FROM new WHERE resource.uid = new.uid",
+            ") UPDATE OR ROLLBACK resource SET state = new.state, sequence = new.sequence, hash = new.hash, epoch = 1, \
+             era = 0, effective_at = new.at, recorded_at = new.at, entered_at = new.at, entered = new.sequence, \
+             reason = new.reason, message = new.message, tenant = new.tenant, generation = new.generation, \
+             replicas = new.replicas, cpu_millicores = new.cpu_millicores, memory_bytes = new.memory_bytes, \
+             storage_bytes = new.storage_bytes FROM new WHERE resource.uid = new.uid",
         );
         heads.build().execute(&mut *transaction).await?;
         let mut lanes = QueryBuilder::new("INSERT INTO lane (destination, uid, acked, phase, due_at) ");

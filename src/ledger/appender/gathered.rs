@@ -10,10 +10,6 @@ use crate::ledger::{
     types::{Draft, Outcome},
 };
 
-/// A batch of fewer costs the database nearly as much as one of twice as many, so that it waits for company, and one of
-/// more is better written while the next is being decided.
-const MANY: usize = 64;
-
 /// So many are decided or answered before the database is looked after again, which may wait for more of a large
 /// statement: well under a millisecond's work.
 const SLICE: usize = 16;
@@ -32,18 +28,18 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
-    pub(super) const fn is_many(&self) -> bool {
-        self.drafts.len() >= MANY
+    pub(super) const fn len(&self) -> usize {
+        self.drafts.len()
     }
 
     /// Takes what waits besides; if that and what it has is nothing, waits until something does. Answers whether anything
     /// ever will.
     ///
-    /// Of very many it leaves half to be decided while this half is being written.
-    pub(super) async fn fill(&mut self, waiting: &mut mpsc::Receiver<Waiting>, batch: usize) -> bool {
+    /// Of twice as `many` as make a batch by themselves it leaves half to be decided while this half is being written.
+    pub(super) async fn fill(&mut self, waiting: &mut mpsc::Receiver<Waiting>, batch: usize, many: usize) -> bool {
         let had = self.drafts.len();
         let all = had + waiting.len();
-        let most = if all < 2 * MANY { batch } else { batch.min(all / 2) }.max(1);
+        let most = if all < 2 * many { batch } else { batch.min(all / 2) }.max(1);
         if had == 0 || (had < most && !waiting.is_empty()) {
             self.receive(waiting, most - had).await;
         }
@@ -125,9 +121,11 @@ impl Answers {
         Self { rest: askers.into_iter().zip(results), drafts: drafts.into_iter() }
     }
 
-    /// Tells everybody who was not told yet.
-    pub(super) fn give(&mut self) {
+    /// Tells everybody who was not told yet, and how many these were.
+    pub(super) fn give(&mut self) -> usize {
+        let rest = self.rest.len();
         self.give_to(usize::MAX);
+        rest
     }
 
     /// Tells everybody, and a few only at a time: each who is told wakes up and wants the processor.

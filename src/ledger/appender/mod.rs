@@ -164,6 +164,20 @@ impl Appender {
     }
 }
 
+/// So often it is looked whether somebody more has come, until nobody has: some microseconds each time.
+const LOOKS: usize = 16;
+
+/// Lets those who were just answered come back, up to `expected` of them: the database takes as long for half of them as for
+/// all. Nobody who comes when nobody was answered waits for this.
+async fn company(waiting: &mpsc::Receiver<Waiting>, expected: usize) {
+    let (mut came, mut looks) = (waiting.len(), 0);
+    while came < expected && looks < LOOKS {
+        tokio::task::yield_now().await;
+        looks = if waiting.len() > came { 0 } else { looks + 1 };
+        came = waiting.len();
+    }
+}
+
 async fn run(
     mut waiting: mpsc::Receiver<Waiting>,
     committer: Committer,
@@ -172,12 +186,13 @@ async fn run(
 ) {
     let mut next = Gathered::default();
     let mut answers = Answers::new(vec![], vec![], vec![]);
+    let many = committer.store.many();
     loop {
-        if !next.is_many() {
+        if next.len() < many {
             // Whoever is answered may have more to say: the batch to come is better with it than without.
-            answers.give();
-            tokio::task::yield_now().await;
-            if !next.fill(&mut waiting, committer.limits.batch).await {
+            let answered = answers.give();
+            company(&waiting, answered.saturating_sub(next.len())).await;
+            if !next.fill(&mut waiting, committer.limits.batch, many).await {
                 return;
             }
         }

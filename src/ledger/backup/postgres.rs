@@ -15,6 +15,9 @@ use crate::ledger::{fault::failed, postgres::make_for_restored, store::StoreErro
 const READING: &str = "reading the ledger for a backup";
 const WRITING: &str = "restoring the ledger";
 
+/// The last position of a stream of which none was said. It is behind all others, so that no row is missed meanwhile.
+const UNKNOWN: i64 = i64::MAX;
+
 pub(super) struct PostgresTables {
     connection: PgConnection,
     /// The first position that has no partition yet, once rows were written back.
@@ -63,8 +66,10 @@ impl PostgresTables {
             let value = match (table, column.as_str()) {
                 // SQLite has none. And what anybody read here before, in a ledger that is gone, holds no longer.
                 ("shard", "\"revision\"") => "coalesce(\"revision\", 0) + 1".to_owned(),
-                // Nor this: nothing is known of where a lane's rows lie.
+                // Nor these: nothing is known of where the rows lie. Of streams it is found out in the end.
                 ("lane", "\"from_position\"") => "coalesce(\"from_position\", 0)".to_owned(),
+                ("resource", "\"first_position\"") => "coalesce(\"first_position\", 0)".to_owned(),
+                ("resource", "\"last_position\"") => format!("coalesce(\"last_position\", {UNKNOWN})"),
                 _ => column.clone(),
             };
             (column, value)
@@ -83,6 +88,14 @@ impl PostgresTables {
             self.room = make_for_restored(&mut self.connection, last).await?;
         }
         Ok(())
+    }
+
+    /// Finds out where the rows of those streams lie of which that was not said.
+    async fn locate(&mut self) -> Result<(), sqlx::Error> {
+        let sql = "UPDATE resource SET first_position = found.first, last_position = found.last \
+             FROM (SELECT uid, min(position) AS first, max(position) AS last FROM transition GROUP BY uid) AS found \
+             WHERE found.uid = resource.uid AND resource.last_position = $1";
+        query(sql).bind(UNKNOWN).execute(&mut self.connection).await.map(drop)
     }
 
     /// Lets the numbers that the server gives go on behind those that were restored.
@@ -153,6 +166,7 @@ impl TableSession for PostgresTables {
 
     async fn commit(&mut self) -> Result<(), StoreError> {
         self.go_on_counting().await.map_err(failed(WRITING))?;
+        self.locate().await.map_err(failed(WRITING))?;
         self.connection.execute("COMMIT").await.map(drop).map_err(failed(WRITING))
     }
 }

@@ -53,14 +53,15 @@ const HOLD: &str = concat!(
 
 /// The next rows of each held lane, found stream by stream in the index of (uid, sequence), and what stands in for some.
 ///
-/// Each partition has an index of its own, and what lies before a lane's first position need not be asked.
+/// Each partition has an index of its own, and those before a lane's first position and behind its stream's last need not be
+/// asked.
 const NEXT_ROWS: &str = "WITH held AS MATERIALIZED (SELECT * \
        FROM UNNEST ($1::text[], $2::bigint[], $5::bigint[]) AS held (uid, acked, from_position)) \
      SELECT t.uid, t.sequence, t.event_id, t.body, t.recorded_at, r.sequence AS head, false AS stands_in \
      FROM held JOIN resource r ON r.uid = held.uid \
      CROSS JOIN LATERAL (SELECT uid, sequence, event_id, body, recorded_at FROM transition \
        WHERE transition.uid = held.uid AND transition.sequence > held.acked \
-         AND transition.position >= held.from_position ORDER BY sequence LIMIT $3) t \
+         AND transition.position BETWEEN held.from_position AND r.last_position ORDER BY sequence LIMIT $3) t \
      UNION ALL SELECT v.uid, v.sequence, v.event_id, v.body, v.recorded_at, r.sequence AS head, true AS stands_in \
      FROM held JOIN resource r ON r.uid = held.uid JOIN voided v ON v.destination = $4 AND v.uid = held.uid \
        AND v.sequence > held.acked AND v.sequence <= held.acked + $3";

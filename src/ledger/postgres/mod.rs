@@ -83,6 +83,22 @@ macro_rules! server_now {
 }
 use server_now;
 
+/// What spares a look for the rows `t` of the stream `r` the partitions in which it has none.
+macro_rules! where_it_lies {
+    () => {
+        " AND t.position BETWEEN r.first_position AND r.last_position"
+    };
+}
+use where_it_lies;
+
+/// The same for the rows `t` that the lane `l` is owed.
+macro_rules! where_it_is_owed {
+    () => {
+        " AND t.position >= l.from_position"
+    };
+}
+use where_it_is_owed;
+
 /// What a SELECT ends with that locks lanes.
 macro_rules! lane_lock {
     () => {

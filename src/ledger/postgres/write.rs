@@ -1,6 +1,6 @@
 //! What a batch writes: everything or nothing, in one statement.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use sqlx::{PgConnection, query};
 
@@ -31,7 +31,8 @@ macro_rules! set_state {
          generation = next.generation, replicas = next.replicas, cpu_millicores = next.cpu_millicores, \
          memory_bytes = next.memory_bytes, storage_bytes = next.storage_bytes, reason = next.reason, \
          message = next.message, effective_at = next.effective_at, recorded_at = next.recorded_at, \
-         entered_at = next.entered_at, closed_at = next.closed_at, entered = next.entered"
+         entered_at = next.entered_at, closed_at = next.closed_at, entered = next.entered, \
+         last_position = next.last_position"
     };
 }
 
@@ -55,11 +56,11 @@ const WRITE: &str = concat!(
      next AS MATERIALIZED (SELECT new.* FROM mine CROSS JOIN UNNEST ($10::text[], $11::text[], $12::bigint[], \
        $13::bytea[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bigint[], $18::bigint[], $19::bigint[], \
        $20::bigint[], $21::text[], $22::text[], $23::bigint[], $24::bigint[], $25::bigint[], $26::bigint[], $27::bigint[], \
-       $28::bigint[], $29::boolean[], $30::boolean[]) AS new (uid, ",
+       $28::bigint[], $29::bigint[], $30::boolean[], $31::boolean[]) AS new (uid, ",
     state_columns!(),
-    ", from_position, is_named, opens)), \
-     named AS MATERIALIZED (SELECT new.* FROM mine CROSS JOIN UNNEST ($31::text[], $32::bigint[], $33::text[], \
-       $34::text[], $35::text[], $36::text[], $37::text[], $38::text[], $39::text[], $40::bigint[]) \
+    ", last_position, from_position, is_named, opens)), \
+     named AS MATERIALIZED (SELECT new.* FROM mine CROSS JOIN UNNEST ($32::text[], $33::bigint[], $34::text[], \
+       $35::text[], $36::text[], $37::text[], $38::text[], $39::text[], $40::text[], $41::bigint[]) \
        AS new (uid, shard, kind, namespace, name, tenant, account, plan, previous_uid, opened_at)), \
      moved AS (UPDATE resource SET ",
     set_state!(),
@@ -70,9 +71,9 @@ const WRITE: &str = concat!(
     " FROM next JOIN named USING (uid) WHERE resource.uid = next.uid AND NOT next.opens), \
      opened AS (INSERT INTO resource (",
     head_columns!(),
-    ") SELECT ",
+    ", first_position, last_position) SELECT ",
     head_columns!(),
-    " FROM next JOIN named USING (uid) WHERE next.opens), \
+    ", from_position, last_position FROM next JOIN named USING (uid) WHERE next.opens), \
      woken AS (UPDATE lane SET phase = CASE lane.phase WHEN 0 THEN 1 ELSE lane.phase END, \
        due_at = CASE lane.phase WHEN 0 THEN moved.now ELSE lane.due_at END, \
        from_position = CASE lane.phase WHEN 0 THEN moved.from_position ELSE lane.from_position END \
@@ -83,12 +84,12 @@ const WRITE: &str = concat!(
      made AS (INSERT INTO lane (destination, uid, acked, phase, due_at, from_position) SELECT d.id, next.uid, 0, 1, ",
     server_now!(),
     ", next.from_position FROM destination d CROSS JOIN next WHERE next.opens \
-       AND (d.selector IS NULL OR (d.id, next.uid) IN (SELECT * FROM UNNEST ($58::text[], $59::text[])))) \
+       AND (d.selector IS NULL OR (d.id, next.uid) IN (SELECT * FROM UNNEST ($59::text[], $60::text[])))) \
      INSERT INTO transition (shard, epoch, position, uid, sequence, event_id, from_state, to_state, reason, \
        generation, tenant, effective_at, not_before, not_after, time_source, body, prev_hash, hash, recorded_at) \
-     SELECT $1, $2, new.* FROM mine CROSS JOIN UNNEST ($41::bigint[], $42::text[], $43::bigint[], $44::text[], $45::text[], \
-       $46::text[], $47::text[], $48::bigint[], $49::text[], $50::bigint[], $51::bigint[], $52::bigint[], \
-       $53::text[], $54::bytea[], $55::bytea[], $56::bytea[], $57::bigint[]) AS new"
+     SELECT $1, $2, new.* FROM mine CROSS JOIN UNNEST ($42::bigint[], $43::text[], $44::bigint[], $45::text[], $46::text[], \
+       $47::text[], $48::text[], $49::bigint[], $50::text[], $51::bigint[], $52::bigint[], $53::bigint[], \
+       $54::text[], $55::bytea[], $56::bytea[], $57::bytea[], $58::bigint[]) AS new"
 );
 
 /// Where the shard's row was read, the epoch apart.
@@ -104,25 +105,29 @@ fn column<'a, T, U>(rows: &'a [T], of: impl Fn(&'a T) -> U) -> Vec<U> {
     rows.iter().map(of).collect()
 }
 
-/// A stream that moves: where to, from which row on, whether it is named anew, and whether that opens it.
+/// A stream that moves: where to, by which rows, whether it is named anew, and whether that opens it.
 struct Moved<'a> {
     head: &'a Head,
     from_position: Position,
+    last_position: Position,
     is_named: bool,
     opens: bool,
 }
 
 /// The streams that `batch` moves, in the order of its heads.
 fn moved(batch: &Batch) -> Vec<Moved<'_>> {
-    let mut firsts: HashMap<&Uid, &Row> = HashMap::with_capacity(batch.heads.len());
+    let mut ends: HashMap<&Uid, (&Row, &Row)> = HashMap::with_capacity(batch.heads.len());
     for row in &batch.rows {
-        firsts.entry(&row.uid).or_insert(row);
+        ends.entry(&row.uid).or_insert((row, row)).1 = row;
     }
-    let of = |head: &'_ Head| firsts.get(&head.subject.uid).map(|row| (row.position, row.from.is_none()));
+    let of = |head: &'_ Arc<Head>| ends.get(&head.subject.uid).copied();
     let moved = batch.heads.iter().filter_map(|head| Some((head, of(head)?)));
-    let moved = moved.map(|(head, (from_position, opens))| {
-        let is_named = batch.named.contains(&head.subject.uid);
-        Moved { head, from_position, is_named, opens }
+    let moved = moved.map(|(head, (first, last))| Moved {
+        head,
+        from_position: first.position,
+        last_position: last.position,
+        is_named: batch.named.contains(&head.subject.uid),
+        opens: first.from.is_none(),
     });
     moved.collect()
 }
@@ -164,6 +169,7 @@ pub(super) async fn write(connection: &mut PgConnection, before: Place, batch: &
         .bind(column(&next, |moved| moved.head.entered_at.as_micros()))
         .bind(column(&next, |moved| moved.head.closed_at.map(Timestamp::as_micros)))
         .bind(column(&next, |moved| moved.head.entered.get()))
+        .bind(column(&next, |moved| moved.last_position.get()))
         .bind(column(&next, |moved| moved.from_position.get()))
         .bind(column(&next, |moved| moved.is_named))
         .bind(column(&next, |moved| moved.opens))

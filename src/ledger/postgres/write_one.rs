@@ -22,7 +22,7 @@ const WRITE: &str = concat!(
      moved AS (UPDATE resource SET namespace = $7, name = $8, tenant = $9, account = $10, plan = $11, state = $12, \
        sequence = $13, hash = $14, epoch = $2, era = $15, generation = $16, replicas = $17, cpu_millicores = $18, \
        memory_bytes = $19, storage_bytes = $20, reason = $21, message = $22, effective_at = $23, recorded_at = $24, \
-       entered_at = $25, closed_at = $26, entered = $27 FROM mine WHERE uid = $28), \
+       entered_at = $25, closed_at = $26, entered = $27, last_position = $4 FROM mine WHERE uid = $28), \
      woken AS (UPDATE lane SET phase = CASE lane.phase WHEN 0 THEN 1 ELSE lane.phase END, \
        due_at = CASE lane.phase WHEN 0 THEN ",
     server_now!(),

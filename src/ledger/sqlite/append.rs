@@ -4,13 +4,18 @@ use std::{collections::HashMap, sync::Arc};
 
 use sqlx::{SqliteConnection, SqlitePool, query_as};
 
-use super::{lead::json, turn::Turn, write::write};
+use super::{
+    lead::json,
+    turn::Turn,
+    write::write,
+    write_one::{alone, write_at_once},
+};
 use crate::{
     domain::{Epoch, Shard, Tables, Timestamp, Uid},
     ledger::{
         ahead::Ahead,
         batch::{self, Batch, Standing},
-        fault::not_committed,
+        fault::{commit_failed, not_committed},
         known::{Known, Memory},
         records::{HeadRecord, StandingRecord, head_columns},
         reinstate::{self, Returned},
@@ -56,6 +61,13 @@ impl Writer<'_> {
             }
             guess => rest = guess.map(|(memory, _)| memory),
         }
+        if let Some((before, batch, ticket)) = promised.take() {
+            if self.write_at_once(&before, &batch, now).await? {
+                self.known.keep(self.shard, ticket);
+                return Ok(batch.outcomes);
+            }
+            promised = Some((before, batch, ticket));
+        }
         let (mut turn, found) = Turn::begin(self.pool, self.shard).await.map_err(not_committed(DOING))?;
         let stands = standing(found)?;
         let (batch, ticket) = match promised {
@@ -70,6 +82,20 @@ impl Writer<'_> {
         end(turn, &batch, now).await?;
         self.known.keep(self.shard, ticket);
         Ok(batch.outcomes)
+    }
+
+    /// Writes `batch` if it is one row and all still stands as it did `before`, and answers whether it did.
+    ///
+    /// Which destinations hear of what need not be asked: a stream that is open has its lanes.
+    async fn write_at_once(&self, before: &Standing, batch: &Batch, now: Timestamp) -> Result<bool, AppendError> {
+        let Some((row, head)) = alone(batch) else { return Ok(false) };
+        let mut turn = Turn::unbegun(self.pool).await.map_err(not_committed(DOING))?;
+        let written =
+            write_at_once(turn.session(), before.shard.head, &before.installation, &batch.shard, row, head, now)
+                .await
+                .map_err(commit_failed(DOING))?;
+        turn.conclude();
+        Ok(written)
     }
 }
 

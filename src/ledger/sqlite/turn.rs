@@ -15,9 +15,14 @@ pub(super) struct Turn {
 }
 
 impl Turn {
+    /// A session that has locked nothing yet.
+    pub(super) async fn unbegun(pool: &SqlitePool) -> Result<Self, sqlx::Error> {
+        Ok(Self { session: pool.acquire().await?, over: false })
+    }
+
     /// Locks the file, and reads how `shard` stands, unless nobody said yet whose ledger it is.
     pub(super) async fn begin(pool: &SqlitePool, shard: Shard) -> Result<(Self, Option<StandingRecord>), sqlx::Error> {
-        let mut turn = Self { session: pool.acquire().await?, over: false };
+        let mut turn = Self::unbegun(pool).await?;
         let standing = query_as(concat!(
             begin_immediate!(),
             "; SELECT $1 AS shard_id, coalesce(s.epoch, 0) AS shard_epoch, s.holder, coalesce(s.head, 0) AS head, \
