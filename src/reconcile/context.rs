@@ -6,6 +6,7 @@ use kube::{ResourceExt, core::DynamicObject};
 
 use super::{
     behind::{Applied, Behind},
+    in_flight::InFlight,
     looked::Looked,
     mandates::Mandates,
     readiness::Readiness,
@@ -66,6 +67,8 @@ pub struct Context {
     pub mandates: Mandates,
     /// What was written and not yet seen by the watches.
     pub written: Written,
+    /// What was sent and not answered.
+    pub in_flight: InFlight,
     /// Which objects were looked at before.
     pub looked: Looked,
     /// Which specs are on their way to Ready.

@@ -158,6 +158,13 @@ impl Look {
             // It is gone: a stream that opened now would never be closed.
             return Ok(Some(Action::await_change()));
         }
+        if plan.transition.is_some()
+            && !plan.gone.is_empty()
+            && let Some(left) = context.in_flight.left(&self.key, context.clock.monotonic())
+        {
+            self.show(&plan.status).await?;
+            return Ok(Some(Action::requeue(left)));
+        }
         if let (Some(transition), Some(kind)) = (&plan.transition, M::STREAM) {
             let member = M::member(&object, &seen);
             // The spec that was acted upon: while Trueup may not act, that is still the one before.
@@ -172,6 +179,7 @@ impl Look {
                     context.looked.forget(&uid);
                     context.readiness.forget(&uid);
                     context.written.forget_own(&self.key);
+                    context.in_flight.forget(&self.key);
                     return Ok(Some(Action::await_change()));
                 }
             }
@@ -298,8 +306,12 @@ impl Look {
             child.body["metadata"]["deletionTimestamp"] = json!(context.clock.now());
             self.learned.insert(key.clone(), Some(child));
         }
-        let applied = try_join_all(plan.apply.iter().map(|wanted| context.cluster.apply(wanted))).await?;
-        for child in applied {
+        let applied = try_join_all(plan.apply.iter().map(|wanted| context.cluster.apply(wanted))).await;
+        if applied.is_err() {
+            // Of the others nobody waits for the answer either.
+            context.in_flight.note(&self.key, context.clock.monotonic());
+        }
+        for child in applied? {
             if child.key.kind == ChildKind::Namespace && self.learned.get(&child.key) == Some(&None) {
                 self.made.insert(child.key.name.clone());
             }

@@ -118,13 +118,21 @@ impl Course {
 }
 
 /// What became of an application.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Ran {
-    name: String,
+    key: Key,
     ready: Course,
     wanted: Course,
     /// The smaller of the two.
     served: Course,
+}
+
+impl Ran {
+    /// From its first moment on. Whoever has not heard yet that its tenant rests takes it at its word.
+    fn of(key: &Key, asked: u64, at: Timestamp) -> Self {
+        let wanted = Course(vec![(at, asked)]);
+        Self { key: key.clone(), ready: Course::default(), wanted, served: Course::default() }
+    }
 }
 
 #[derive(Default)]
@@ -158,10 +166,15 @@ impl<'a> Cluster<'a> {
 
     fn wanted(&self, key: &Key, app: &Value) -> u64 {
         let tenant = key.namespace.as_deref().and_then(|namespace| namespace.strip_suffix("-prod"));
-        let rests = app["spec"]["suspend"] == true || tenant.is_some_and(|tenant| self.suspended.contains(tenant));
+        let rests = tenant.is_some_and(|tenant| self.suspended.contains(tenant));
         let goes = !app["metadata"]["deletionTimestamp"].is_null();
-        if rests || goes { 0 } else { app["spec"]["replicas"].as_u64().unwrap_or(0) }
+        if rests || goes { 0 } else { asked(app) }
     }
+}
+
+/// How many pods an application itself asks for.
+fn asked(app: &Value) -> u64 {
+    if app["spec"]["suspend"] == true { 0 } else { app["spec"]["replicas"].as_u64().unwrap_or(0) }
 }
 
 /// What became of each application, from the first write to the last.
@@ -178,10 +191,13 @@ fn replay(written: &[Change]) -> BTreeMap<Uid, Ran> {
         cluster.learn(change);
         for (key, app) in &cluster.apps {
             let (ready, wanted) = (cluster.ready(key), cluster.wanted(key, app));
-            let ran = all.entry(uid(app)).or_insert_with(|| Ran { name: key.name.clone(), ..Ran::default() });
-            ran.ready.goes_on(change.at, ready);
+            let ran = all.entry(uid(app)).or_insert_with(|| Ran::of(key, asked(app), change.at));
             ran.wanted.goes_on(change.at, wanted);
             ran.served.goes_on(change.at, ready.min(wanted));
+        }
+        // Also what runs on when its application was taken away: whoever has not heard of that yet bills it.
+        for ran in all.values_mut() {
+            ran.ready.goes_on(change.at, cluster.ready(&ran.key));
         }
     }
     all
@@ -204,7 +220,7 @@ fn untrue(ran: &Ran, told: &[Event], patience: Duration) -> Vec<String> {
         // While nobody knows, what was billed goes on; and who was just taken in has nothing yet.
         let goes_on = before.map_or(0, |it| u64::from(it.data.billable.replicas)) == billed;
         if !was_so && !goes_on {
-            let (name, to) = (&ran.name, &event.data.to);
+            let (name, to) = (&ran.key.name, &event.data.to);
             found.push(format!(
                 "{name} {to} is billed for {billed} pods, of which were ready {ready:?} and wanted {wanted:?} meanwhile"
             ));
@@ -232,6 +248,6 @@ fn miscounted(ran: &Ran, told: &[Event]) -> Option<String> {
     let beside: Duration = spans.map(differs).sum();
     let allowed = PROMPT * u32::try_from(billed.changed() + ran.served.changed()).expect("they are few");
     (beside > allowed).then(|| {
-        format!("{} is billed for {beside:?} of pods beside what ran: {billed:?}, and {:?}", ran.name, ran.served)
+        format!("{} is billed for {beside:?} of pods beside what ran: {billed:?}, and {:?}", ran.key.name, ran.served)
     })
 }

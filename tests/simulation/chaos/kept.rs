@@ -60,6 +60,16 @@ fn a_backup_does_not_hold_a_namespace_whose_tenant_was_made_again_meanwhile() {
     assert!(rows.contains(&"Backup backup-1: Deleted".to_owned()), "{rows:#?}");
 }
 
+/// Seed 500922: the application is gone by then, whether or not there is still somebody who knows what was sent.
+#[test]
+fn a_request_that_is_carried_out_late_makes_nothing_for_nobody() {
+    for fault in [Late(6_000), CrashLate(8_000)] {
+        let plan = Plan::Exactly(vec![(at(Write, "Apply deployments tenant-0-prod/app-0", 0), fault)]);
+        let steps = vec![CreateTenant(0), CreateApp(0, 0), Wait(2), DeleteApp(0, 0), Wait(15)];
+        holds(&Case { seed: 1, steps, plan, ledger: Kind::Memory });
+    }
+}
+
 #[test]
 fn on_sqlite_it_ends_as_in_memory() {
     for point in ["append Backup backup-1: Running", "append Backup backup-1: Completed"] {
