@@ -122,16 +122,25 @@ impl Course {
 struct Ran {
     key: Key,
     ready: Course,
-    wanted: Course,
-    /// The smaller of the two.
+    /// How many pods it asked for itself.
+    asked: Course,
+    /// 1 while its tenant rested, or it was going or gone: then none was wanted, whatever it asked for.
+    rested: Course,
+    /// As many as were ready and wanted.
     served: Course,
 }
 
 impl Ran {
-    /// From its first moment on. Whoever has not heard yet that its tenant rests takes it at its word.
-    fn of(key: &Key, asked: u64, at: Timestamp) -> Self {
-        let wanted = Course(vec![(at, asked)]);
-        Self { key: key.clone(), ready: Course::default(), wanted, served: Course::default() }
+    fn of(key: &Key) -> Self {
+        let (ready, asked, rested, served) = Default::default();
+        Self { key: key.clone(), ready, asked, rested, served }
+    }
+
+    /// How many pods may have been thought to be wanted: what it asked for and whether it rested is heard of in any order.
+    fn wanted(&self, from: Timestamp, to: Timestamp) -> BTreeSet<u64> {
+        let rested = self.rested.within(from, to);
+        let asked = self.asked.within(from, to).into_iter().filter(|_| rested.contains(&0));
+        asked.chain(rested.contains(&1).then_some(0)).collect()
     }
 }
 
@@ -164,11 +173,10 @@ impl<'a> Cluster<'a> {
         u64::try_from(of_app.count()).expect("they are few")
     }
 
-    fn wanted(&self, key: &Key, app: &Value) -> u64 {
+    fn rests(&self, key: &Key, app: &Value) -> bool {
         let tenant = key.namespace.as_deref().and_then(|namespace| namespace.strip_suffix("-prod"));
-        let rests = tenant.is_some_and(|tenant| self.suspended.contains(tenant));
         let goes = !app["metadata"]["deletionTimestamp"].is_null();
-        if rests || goes { 0 } else { asked(app) }
+        goes || tenant.is_some_and(|tenant| self.suspended.contains(tenant))
     }
 }
 
@@ -185,15 +193,16 @@ fn replay(written: &[Change]) -> BTreeMap<Uid, Ran> {
         if let (None, Some(gone)) = (&change.after, &change.before)
             && let Some(ran) = all.get_mut(&uid(gone))
         {
-            ran.wanted.goes_on(change.at, 0);
+            ran.rested.goes_on(change.at, 1);
             ran.served.goes_on(change.at, 0);
         }
         cluster.learn(change);
         for (key, app) in &cluster.apps {
-            let (ready, wanted) = (cluster.ready(key), cluster.wanted(key, app));
-            let ran = all.entry(uid(app)).or_insert_with(|| Ran::of(key, asked(app), change.at));
-            ran.wanted.goes_on(change.at, wanted);
-            ran.served.goes_on(change.at, ready.min(wanted));
+            let (asked, rests) = (asked(app), cluster.rests(key, app));
+            let ran = all.entry(uid(app)).or_insert_with(|| Ran::of(key));
+            ran.asked.goes_on(change.at, asked);
+            ran.rested.goes_on(change.at, rests.into());
+            ran.served.goes_on(change.at, if rests { 0 } else { asked.min(cluster.ready(key)) });
         }
         // Also what runs on when its application was taken away: whoever has not heard of that yet bills it.
         for ran in all.values_mut() {
@@ -215,7 +224,7 @@ fn untrue(ran: &Ran, told: &[Event], patience: Duration) -> Vec<String> {
         let billed = u64::from(event.data.billable.replicas);
         let (from, to) = (before.map_or(event.recordedtime, |it| it.recordedtime).minus(patience), event.recordedtime);
         let ready = ran.ready.within(from, to);
-        let wanted = ran.wanted.within(from, to);
+        let wanted = ran.wanted(from, to);
         let was_so = ready.iter().any(|ready| wanted.iter().any(|wanted| *ready.min(wanted) == billed));
         // While nobody knows, what was billed goes on; and who was just taken in has nothing yet.
         let goes_on = before.map_or(0, |it| u64::from(it.data.billable.replicas)) == billed;
