@@ -29,13 +29,13 @@ pub struct Difference {
     pub adopted_from: Option<Uid>,
 }
 
-/// Nobody tells Trueup when what it did not make goes away, so it looks this often at what is in its way.
-const LOOK_AT_FOREIGN: Duration = Duration::from_secs(5);
+/// Nobody tells Trueup when what does not carry its label goes away, so it looks this often at what is in its way.
+const LOOK_AT_UNWATCHED: Duration = Duration::from_secs(5);
 
 impl Difference {
     /// When to look again: after `otherwise`, or earlier if something is in the way.
     pub fn look_again(&self, otherwise: Option<Duration>) -> Option<Duration> {
-        let foreign = (!self.foreign.is_empty()).then_some(LOOK_AT_FOREIGN);
+        let foreign = (!self.foreign.is_empty()).then_some(LOOK_AT_UNWATCHED);
         otherwise.into_iter().chain(foreign).min()
     }
 }
@@ -68,6 +68,13 @@ impl Owner<'_> {
     /// Whether `child` is this owner's to delete: a label alone, which anybody may have changed, is not enough.
     pub fn may_delete(self, child: &Child) -> bool {
         self.made(child) && child.owner_uid().is_some()
+    }
+
+    /// When to look again for the end of `children`: after `otherwise`, or earlier if one of them has lost the label by which
+    /// watches tell of it.
+    pub fn look_again(self, children: &[&Child], otherwise: Option<Duration>) -> Option<Duration> {
+        let unwatched = children.iter().any(|child| child.label(self.label) != Some(self.name));
+        otherwise.into_iter().chain(unwatched.then_some(LOOK_AT_UNWATCHED)).min()
     }
 }
 

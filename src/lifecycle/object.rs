@@ -53,8 +53,6 @@ pub struct Membership {
     pub plan: String,
     /// Whether everything of it is to stand still.
     pub suspended: bool,
-    /// Whether the namespace is on its way out: nothing can be made in it any more.
-    pub ending: bool,
     /// Whether its pods must meet the restricted Pod Security Standard.
     pub restricted: bool,
 }

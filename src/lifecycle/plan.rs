@@ -22,6 +22,9 @@ pub struct Plan<S> {
     pub delete: Vec<ObjectKey>,
     /// Objects to apply: missing, or not as they should be.
     pub apply: Vec<Desired>,
+    /// Objects that must be gone before anything is made or written. A cache that does not show them is no proof of that: they
+    /// are looked for past it.
+    pub gone: Vec<ObjectKey>,
     /// The row to write.
     pub transition: Option<Transition>,
     /// What to show.

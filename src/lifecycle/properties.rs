@@ -111,7 +111,6 @@ impl Situation {
             account: "acct".into(),
             plan: "small".into(),
             suspended,
-            ending: self.ending,
             restricted: false,
         })
     }
@@ -161,7 +160,7 @@ proptest! {
         }).collect();
         settle(&appdeployment::TABLE, 2, head, children, situation.finalizer, |children, head, has_finalizer| {
             let seen = appdeployment::Observed {
-                member: situation.member(), children: children.to_vec(), ..appdeployment::Observed::default()
+                member: situation.member(), ending: situation.ending, children: children.to_vec(), ..appdeployment::Observed::default()
             };
             appdeployment::decide(&situation.object(&spec, "web", Some("acme-prod"), has_finalizer), &seen, head, NOW)
         });
@@ -237,6 +236,7 @@ proptest! {
             }
             let seen = backup::Observed {
                 member: situation.member(),
+                ending: situation.ending,
                 repository: repository.clone().map(|trouble| backup::RepositoryView {
                     spec: serde_json::from_value(json!({ "filesystem": { "claimName": "c" }, "keySecretRef": { "name": "k", "key": "k" } })).unwrap(),
                     trouble,

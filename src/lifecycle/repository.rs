@@ -33,6 +33,7 @@ pub fn decide(
         finalizer: Finalizer::Keep,
         delete: vec![],
         apply: vec![],
+        gone: vec![],
         transition: None,
         status: BackupRepositoryStatus {
             observed_generation: Some(repository.generation),

@@ -37,6 +37,7 @@ impl Managed for Apps {
         let pods = pods.iter().filter_map(|pod| pod.as_ref().clone().try_parse::<Pod>().ok());
         Ok(appdeployment::Observed {
             member: look.context.member(look.key.namespace.as_deref()),
+            ending: look.is_namespace_going().await?,
             others: look.others(&children),
             children,
             pods: pods.filter_map(|pod| PodView::of(&pod)).collect(),

@@ -53,6 +53,7 @@ impl Managed for Backups {
         });
         Ok(backup::Observed {
             member: look.context.member(look.key.namespace.as_deref()),
+            ending: look.is_namespace_going().await?,
             repository: repository(look, spec),
             mover_image: look.context.mover_image.clone(),
             jobs,

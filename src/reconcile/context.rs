@@ -6,6 +6,7 @@ use kube::{ResourceExt, core::DynamicObject};
 
 use super::{
     behind::{Applied, Behind},
+    in_flight::InFlight,
     looked::Looked,
     mandates::Mandates,
     readiness::Readiness,
@@ -66,6 +67,8 @@ pub struct Context {
     pub mandates: Mandates,
     /// What was written and not yet seen by the watches.
     pub written: Written,
+    /// What was sent and not answered.
+    pub in_flight: InFlight,
     /// Which objects were looked at before.
     pub looked: Looked,
     /// Which specs are on their way to Ready.
@@ -101,14 +104,12 @@ impl Context {
     /// The same, as those see it who are made in that namespace.
     pub(super) fn member(&self, namespace: Option<&str>) -> Option<Membership> {
         let tenant = self.tenant_of(namespace?)?;
-        let namespace = self.caches.index.namespace(namespace?)?;
         let spec: TenantSpec = spec_of(&tenant)?;
         Some(Membership {
             tenant: TenantName::new(tenant.name_any()),
             account: spec.billing.account,
             plan: spec.plan,
             suspended: spec.suspend,
-            ending: namespace.metadata.deletion_timestamp.is_some(),
             restricted: spec.pod_security == PodSecurity::Restricted,
         })
     }

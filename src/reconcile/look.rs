@@ -136,7 +136,8 @@ impl Look {
             context.written.note_own(&self.key, &self.object);
             return Ok(None);
         }
-        if self.learn_unknown(&plan.apply.iter().map(|wanted| wanted.key.clone()).collect::<Vec<_>>()).await? {
+        let in_doubt: Vec<ObjectKey> = plan.apply.iter().map(|wanted| &wanted.key).chain(&plan.gone).cloned().collect();
+        if self.learn_unknown(&in_doubt).await? {
             return Ok(None);
         }
         if let Err(error) = self.act(&plan).await {
@@ -157,6 +158,13 @@ impl Look {
             // It is gone: a stream that opened now would never be closed.
             return Ok(Some(Action::await_change()));
         }
+        if plan.transition.is_some()
+            && !plan.gone.is_empty()
+            && let Some(left) = context.in_flight.left(&self.key, context.clock.monotonic())
+        {
+            self.show(&plan.status).await?;
+            return Ok(Some(Action::requeue(left)));
+        }
         if let (Some(transition), Some(kind)) = (&plan.transition, M::STREAM) {
             let member = M::member(&object, &seen);
             // The spec that was acted upon: while Trueup may not act, that is still the one before.
@@ -171,6 +179,7 @@ impl Look {
                     context.looked.forget(&uid);
                     context.readiness.forget(&uid);
                     context.written.forget_own(&self.key);
+                    context.in_flight.forget(&self.key);
                     return Ok(Some(Action::await_change()));
                 }
             }
@@ -199,6 +208,23 @@ impl Look {
             children.extend(known.clone());
         }
         Ok(children)
+    }
+
+    /// Whether its namespace is on its way out.
+    pub(super) async fn is_namespace_going(&mut self) -> Result<bool, ReconcileError> {
+        let Some(name) = self.key.namespace.clone() else { return Ok(false) };
+        if let Some(namespace) = self.context.caches.index.namespace(&name) {
+            return Ok(namespace.metadata.deletion_timestamp.is_some());
+        }
+        // Without a tenant's label no watch shows it. Who is being deleted has to know all the same: it may be going for that reason.
+        if self.object.metadata.deletion_timestamp.is_none() {
+            return Ok(false);
+        }
+        let key = ObjectKey::namespace(name);
+        if !self.learned.contains_key(&key) {
+            self.learn(key.clone()).await?;
+        }
+        Ok(self.learned.get(&key).and_then(Option::as_ref).is_none_or(Child::is_terminating))
     }
 
     /// Whether the API server itself still has the object and nobody asked for its deletion. What it says replaces what
@@ -252,8 +278,8 @@ impl Look {
         Ok(exists)
     }
 
-    /// Looks before it makes: what the caches do not show may still be there, made by somebody else. Answers whether
-    /// anything was found.
+    /// Looks before it makes, and before it says that something is gone: what the caches do not show may still be there, made
+    /// by somebody else, made a moment ago, or without its label. Answers whether anything was found.
     async fn learn_unknown(&mut self, keys: &[ObjectKey]) -> Result<bool, ReconcileError> {
         let mut found = false;
         let kinds: BTreeSet<ChildKind> = keys.iter().map(|key| key.kind).collect();
@@ -280,8 +306,12 @@ impl Look {
             child.body["metadata"]["deletionTimestamp"] = json!(context.clock.now());
             self.learned.insert(key.clone(), Some(child));
         }
-        let applied = try_join_all(plan.apply.iter().map(|wanted| context.cluster.apply(wanted))).await?;
-        for child in applied {
+        let applied = try_join_all(plan.apply.iter().map(|wanted| context.cluster.apply(wanted))).await;
+        if applied.is_err() {
+            // Of the others nobody waits for the answer either.
+            context.in_flight.note(&self.key, context.clock.monotonic());
+        }
+        for child in applied? {
             if child.key.kind == ChildKind::Namespace && self.learned.get(&child.key) == Some(&None) {
                 self.made.insert(child.key.name.clone());
             }

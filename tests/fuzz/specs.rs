@@ -82,7 +82,6 @@ fn member() -> Membership {
         account: "acct-1".into(),
         plan: "small".into(),
         suspended: false,
-        ending: false,
         restricted: true,
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     clock::SimulatedClock,
     faults::{Fault, Faults, Passed, Plan, Point, Surface},
     ledger::{self, Ledger, at_once},
-    nodes::{self, Ailments},
+    nodes,
     oracles::{self, End, Seen},
     people::People,
     process::{Replica, World},
@@ -120,7 +120,7 @@ impl Stage {
             chronicle: Chronicle::default(),
         };
         oracles::attend(&world);
-        let people = People { server: server.clone(), client: server.client(), ailments: Ailments::default() };
+        let people = People::of(&server);
         let mut tasks = JoinSet::new();
         tasks.spawn(nodes::run(server, people.ailments.clone()));
         let replicas = ["first", "second"].map(|name| Replica::new(name, world.clone(), clock.another()));

@@ -10,6 +10,7 @@ mod chaos;
 mod clock;
 mod faults;
 mod ledger;
+mod lives;
 mod nodes;
 mod oracles;
 mod people;

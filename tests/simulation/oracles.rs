@@ -96,6 +96,7 @@ pub async fn judge(world: &World, days: Days) -> (End, Vec<String>) {
     delivered(world, &rows, &mut violations);
     closed(world, &heads, &mut violations);
     shown(world, &heads, &mut violations);
+    at_rest(world, &mut violations);
     billed(world, &rows, &mut violations);
     violations.extend(world.chronicle.contradictions(&world.billing.applied(), days));
     (end(world, &heads), violations)
@@ -198,6 +199,19 @@ fn shown(world: &World, heads: &[Head], violations: &mut Vec<String>) {
         }
         if status["observedGeneration"] != object["metadata"]["generation"] {
             violations.push(format!("the status of {name} does not speak of what is asked for: {status}"));
+        }
+    }
+}
+
+/// Nobody waits for anything: nothing is broken any more, so tenants and applications are as was asked, and backups have ended.
+fn at_rest(world: &World, violations: &mut Vec<String>) {
+    for object in objects(world).values() {
+        let awaited = if object["kind"] == "Backup" { "Finished" } else { "Ready" };
+        let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
+        let found = conditions.into_iter().find(|condition| condition["type"] == awaited).unwrap_or(&Value::Null);
+        if found["status"] != "True" {
+            let (kind, name) = (text(&object["kind"]), text(&object["metadata"]["name"]));
+            violations.push(format!("{kind} {name} is still waited for: {found}"));
         }
     }
 }

@@ -1,12 +1,19 @@
 //! How the steps are done: by clients to whom nothing happens, and with patience.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use http::{Method, Request, header::CONTENT_TYPE};
 use kube::{Client, client::Body};
 use serde_json::{Value, json};
 use tokio::time::sleep;
-use trueup::{api::label, cluster::CustomKind};
+use trueup::{
+    api::{annotation, label},
+    cluster::CustomKind,
+};
 
 use crate::{
     apiserver::{ApiServer, Key},
@@ -19,11 +26,12 @@ const PATIENCE: Duration = Duration::from_mins(40);
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Those who use the cluster.
-#[derive(Clone)]
 pub struct People {
-    pub server: ApiServer,
-    pub client: Client,
+    server: ApiServer,
+    client: Client,
     pub ailments: Ailments,
+    /// What they took away and made again.
+    reborn: Mutex<BTreeSet<Key>>,
 }
 
 /// Where objects of a kind are.
@@ -35,6 +43,12 @@ fn folder(plural: &str, namespace: Option<&str>) -> String {
         _ => "/apis/trueup.dev/v1alpha1",
     };
     namespace.map_or_else(|| format!("{group}/{plural}"), |it| format!("{group}/namespaces/{it}/{plural}"))
+}
+
+/// The place of an object of this kind.
+fn key(plural: &str, namespace: Option<String>, name: &str) -> Key {
+    let group = if plural == "namespaces" { "" } else { "trueup.dev" };
+    Key { group: group.to_owned(), plural: plural.to_owned(), namespace, name: name.to_owned() }
 }
 
 fn tenant_name(tenant: u8) -> String {
@@ -86,6 +100,16 @@ fn backup(number: u8, good: bool) -> Value {
 }
 
 impl People {
+    /// Those who use `server`.
+    pub fn of(server: &ApiServer) -> Self {
+        Self {
+            server: server.clone(),
+            client: server.client(),
+            ailments: Ailments::default(),
+            reborn: Mutex::default(),
+        }
+    }
+
     /// Does a step of people's. An error says what could not be done, however often it was tried.
     pub async fn carry_out(&self, step: Step) -> Result<(), String> {
         let inside = |tenant| Some(namespace_of(tenant));
@@ -99,12 +123,26 @@ impl People {
                 self.specify("tenants", None, &tenant_name(number), json!({ "suspend": suspend })).await
             }
             Step::DeleteTenant(number) => self.delete("tenants", None, &tenant_name(number)).await,
-            Step::RebirthTenant(number) => self.rebirth("tenants", None, &tenant_name(number)).await,
+            Step::RebirthTenant(number) => {
+                // Without its label and its tenant, nobody could say whose it is.
+                self.wait_for("namespaces", None, &namespace_of(number), "labelled", |namespace| {
+                    namespace.is_none_or(|it| it["metadata"]["labels"][label::TENANT] == tenant_name(number))
+                })
+                .await?;
+                self.rebirth("tenants", None, &tenant_name(number)).await
+            }
             Step::LoseNamespace(number) => {
                 self.exists("namespaces", None, &namespace_of(number)).await?;
                 self.delete("namespaces", None, &namespace_of(number)).await
             }
             Step::Relabel(number) => {
+                // Nor could they, if it still bore the mark of a tenant before this one.
+                let tenant = self.get("tenants", None, &tenant_name(number)).unwrap_or_default();
+                let uid = &tenant["metadata"]["uid"];
+                self.wait_for("namespaces", None, &namespace_of(number), "marked", |namespace| {
+                    namespace.is_some_and(|it| it["metadata"]["annotations"][annotation::OWNER_UID] == *uid)
+                })
+                .await?;
                 let labels = json!({ "metadata": { "labels": { label::TENANT: null } } });
                 self.patch("namespaces", None, &namespace_of(number), labels).await
             }
@@ -135,10 +173,7 @@ impl People {
                 self.once(Method::PATCH, "deployments", inside(tenant), &app_name(number), spec).await;
                 Ok(())
             }
-            Step::CreateBackup(tenant, number, good) => {
-                self.make_vault(tenant).await?;
-                self.create("backups", inside(tenant), backup(number, good)).await
-            }
+            Step::CreateBackup(tenant, number, good) => self.back_up(tenant, &backup(number, good)).await,
             Step::DeleteBackup(tenant, number) => self.delete("backups", inside(tenant), &backup_name(number)).await,
             Step::RebirthBackup(tenant, number) => self.rebirth("backups", inside(tenant), &backup_name(number)).await,
             Step::Wait(seconds) => {
@@ -183,6 +218,23 @@ impl People {
         self.create("billingsinks", None, sink).await
     }
 
+    /// Makes a backup, and where it goes: until its name is free, and in the namespace that is there then.
+    async fn back_up(&self, tenant: u8, backup: &Value) -> Result<(), String> {
+        let mut waited = Duration::ZERO;
+        loop {
+            self.make_vault(tenant).await?;
+            let answer = self.once(Method::POST, "backups", Some(namespace_of(tenant)), "", backup.clone()).await;
+            if answer == 201 {
+                return Ok(());
+            }
+            if waited >= PATIENCE {
+                return Err(format!("making a backup of tenant {tenant} was answered {answer} for {PATIENCE:?}"));
+            }
+            sleep(PAUSE).await;
+            waited += PAUSE;
+        }
+    }
+
     async fn make_vault(&self, tenant: u8) -> Result<(), String> {
         let inside = Some(namespace_of(tenant));
         let vault = |data: Value| json!({ "metadata": { "name": "vault" }, "data": data });
@@ -216,6 +268,14 @@ impl People {
     }
 
     async fn delete(&self, plural: &str, namespace: Option<String>, name: &str) -> Result<(), String> {
+        // What was made for the one before goes with the one after it only if Trueup knew that one: a finalizer that was
+        // taken off means that nothing is cleared away.
+        if self.reborn().remove(&key(plural, namespace.clone(), name)) {
+            self.wait_for(plural, namespace.clone(), name, "taken in", |object| {
+                object.is_some_and(|it| it["status"]["ledger"]["uid"] == it["metadata"]["uid"])
+            })
+            .await?;
+        }
         self.until(&[200], Method::DELETE, plural, namespace, name, Value::Null).await
     }
 
@@ -225,12 +285,7 @@ impl People {
 
     /// Takes an object away at once, whoever holds it, and makes it again as it was asked for.
     async fn rebirth(&self, plural: &str, namespace: Option<String>, name: &str) -> Result<(), String> {
-        let key = Key {
-            group: "trueup.dev".to_owned(),
-            plural: plural.to_owned(),
-            namespace: namespace.clone(),
-            name: name.to_owned(),
-        };
+        let key = key(plural, namespace.clone(), name);
         // Between its deletion and the end of its finalizers nobody has a chance to look.
         let Some(object) = self.server.within(|state, _| state.remove(&key)) else {
             return Err(format!("{plural} {name} in {namespace:?} is not there"));
@@ -239,7 +294,37 @@ impl People {
             "apiVersion": object["apiVersion"], "kind": object["kind"],
             "metadata": { "name": name }, "spec": object["spec"],
         });
+        self.reborn().insert(key);
         self.create(plural, namespace, again).await
+    }
+
+    fn reborn(&self) -> MutexGuard<'_, BTreeSet<Key>> {
+        self.reborn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, plural: &str, namespace: Option<String>, name: &str) -> Option<Arc<Value>> {
+        let key = key(plural, namespace, name);
+        self.server.within(|state, _| state.objects.get(&key).map(|kept| kept.object.clone()))
+    }
+
+    /// Waits until an object, if there is any, is as it should be.
+    async fn wait_for(
+        &self,
+        plural: &str,
+        namespace: Option<String>,
+        name: &str,
+        what: &str,
+        holds: impl Fn(Option<&Value>) -> bool,
+    ) -> Result<(), String> {
+        let mut waited = Duration::ZERO;
+        while !holds(self.get(plural, namespace.clone(), name).as_deref()) {
+            if waited >= PATIENCE {
+                return Err(format!("{plural} {name} in {namespace:?} was not {what} for {PATIENCE:?}"));
+            }
+            sleep(PAUSE).await;
+            waited += PAUSE;
+        }
+        Ok(())
     }
 
     /// Tries until the answer is one of `wanted`.

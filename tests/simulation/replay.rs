@@ -118,13 +118,30 @@ impl Course {
 }
 
 /// What became of an application.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Ran {
-    name: String,
+    key: Key,
     ready: Course,
-    wanted: Course,
-    /// The smaller of the two.
+    /// How many pods it asked for itself.
+    asked: Course,
+    /// 1 while its tenant rested, or it was going or gone: then none was wanted, whatever it asked for.
+    rested: Course,
+    /// As many as were ready and wanted.
     served: Course,
+}
+
+impl Ran {
+    fn of(key: &Key) -> Self {
+        let (ready, asked, rested, served) = Default::default();
+        Self { key: key.clone(), ready, asked, rested, served }
+    }
+
+    /// How many pods may have been thought to be wanted: what it asked for and whether it rested is heard of in any order.
+    fn wanted(&self, from: Timestamp, to: Timestamp) -> BTreeSet<u64> {
+        let rested = self.rested.within(from, to);
+        let asked = self.asked.within(from, to).into_iter().filter(|_| rested.contains(&0));
+        asked.chain(rested.contains(&1).then_some(0)).collect()
+    }
 }
 
 #[derive(Default)]
@@ -156,12 +173,16 @@ impl<'a> Cluster<'a> {
         u64::try_from(of_app.count()).expect("they are few")
     }
 
-    fn wanted(&self, key: &Key, app: &Value) -> u64 {
+    fn rests(&self, key: &Key, app: &Value) -> bool {
         let tenant = key.namespace.as_deref().and_then(|namespace| namespace.strip_suffix("-prod"));
-        let rests = app["spec"]["suspend"] == true || tenant.is_some_and(|tenant| self.suspended.contains(tenant));
         let goes = !app["metadata"]["deletionTimestamp"].is_null();
-        if rests || goes { 0 } else { app["spec"]["replicas"].as_u64().unwrap_or(0) }
+        goes || tenant.is_some_and(|tenant| self.suspended.contains(tenant))
     }
+}
+
+/// How many pods an application itself asks for.
+fn asked(app: &Value) -> u64 {
+    if app["spec"]["suspend"] == true { 0 } else { app["spec"]["replicas"].as_u64().unwrap_or(0) }
 }
 
 /// What became of each application, from the first write to the last.
@@ -172,16 +193,20 @@ fn replay(written: &[Change]) -> BTreeMap<Uid, Ran> {
         if let (None, Some(gone)) = (&change.after, &change.before)
             && let Some(ran) = all.get_mut(&uid(gone))
         {
-            ran.wanted.goes_on(change.at, 0);
+            ran.rested.goes_on(change.at, 1);
             ran.served.goes_on(change.at, 0);
         }
         cluster.learn(change);
         for (key, app) in &cluster.apps {
-            let (ready, wanted) = (cluster.ready(key), cluster.wanted(key, app));
-            let ran = all.entry(uid(app)).or_insert_with(|| Ran { name: key.name.clone(), ..Ran::default() });
-            ran.ready.goes_on(change.at, ready);
-            ran.wanted.goes_on(change.at, wanted);
-            ran.served.goes_on(change.at, ready.min(wanted));
+            let (asked, rests) = (asked(app), cluster.rests(key, app));
+            let ran = all.entry(uid(app)).or_insert_with(|| Ran::of(key));
+            ran.asked.goes_on(change.at, asked);
+            ran.rested.goes_on(change.at, rests.into());
+            ran.served.goes_on(change.at, if rests { 0 } else { asked.min(cluster.ready(key)) });
+        }
+        // Also what runs on when its application was taken away: whoever has not heard of that yet bills it.
+        for ran in all.values_mut() {
+            ran.ready.goes_on(change.at, cluster.ready(&ran.key));
         }
     }
     all
@@ -199,12 +224,12 @@ fn untrue(ran: &Ran, told: &[Event], patience: Duration) -> Vec<String> {
         let billed = u64::from(event.data.billable.replicas);
         let (from, to) = (before.map_or(event.recordedtime, |it| it.recordedtime).minus(patience), event.recordedtime);
         let ready = ran.ready.within(from, to);
-        let wanted = ran.wanted.within(from, to);
+        let wanted = ran.wanted(from, to);
         let was_so = ready.iter().any(|ready| wanted.iter().any(|wanted| *ready.min(wanted) == billed));
         // While nobody knows, what was billed goes on; and who was just taken in has nothing yet.
         let goes_on = before.map_or(0, |it| u64::from(it.data.billable.replicas)) == billed;
         if !was_so && !goes_on {
-            let (name, to) = (&ran.name, &event.data.to);
+            let (name, to) = (&ran.key.name, &event.data.to);
             found.push(format!(
                 "{name} {to} is billed for {billed} pods, of which were ready {ready:?} and wanted {wanted:?} meanwhile"
             ));
@@ -232,6 +257,6 @@ fn miscounted(ran: &Ran, told: &[Event]) -> Option<String> {
     let beside: Duration = spans.map(differs).sum();
     let allowed = PROMPT * u32::try_from(billed.changed() + ran.served.changed()).expect("they are few");
     (beside > allowed).then(|| {
-        format!("{} is billed for {beside:?} of pods beside what ran: {billed:?}, and {:?}", ran.name, ran.served)
+        format!("{} is billed for {beside:?} of pods beside what ran: {billed:?}, and {:?}", ran.key.name, ran.served)
     })
 }

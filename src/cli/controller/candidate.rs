@@ -168,6 +168,11 @@ impl Candidate {
             observe_only: self.args.observe_only,
             mandates: reconcile::Mandates::default(),
             written: reconcile::Written::default(),
+            in_flight: if epoch.get() > 1 {
+                reconcile::InFlight::after_another(self.clock.monotonic())
+            } else {
+                reconcile::InFlight::default()
+            },
             looked: reconcile::Looked::default(),
             readiness: reconcile::Readiness::default(),
             retries: reconcile::Retries::default(),

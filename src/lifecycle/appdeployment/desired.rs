@@ -17,13 +17,21 @@ pub(super) fn children(
     restricted: bool,
     owner: Owner<'_>,
 ) -> Vec<Desired> {
-    let namespace = app.namespace.clone().unwrap_or_default();
-    let key = |kind| ObjectKey::in_namespace(kind, namespace.clone(), app.name.clone());
+    let key = |kind| key(app, kind);
     let mut wanted = vec![manifest(owner, key(ChildKind::Deployment), &[], deployment(app, replicas, restricted))];
     if !app.spec.ports.is_empty() {
         wanted.push(manifest(owner, key(ChildKind::Service), &[], service(app)));
     }
     wanted
+}
+
+/// What was ever made for the application: there may have been ports once.
+pub(super) fn keys(app: &Object<'_, AppDeploymentSpec>) -> Vec<ObjectKey> {
+    [ChildKind::Deployment, ChildKind::Service].map(|kind| key(app, kind)).to_vec()
+}
+
+fn key(app: &Object<'_, AppDeploymentSpec>, kind: ChildKind) -> ObjectKey {
+    ObjectKey::in_namespace(kind, app.namespace.clone().unwrap_or_default(), app.name.clone())
 }
 
 fn deployment(app: &Object<'_, AppDeploymentSpec>, replicas: i32, restricted: bool) -> Value {

@@ -62,6 +62,8 @@ states! {
 pub struct Observed {
     /// The tenant that its namespace belongs to, if it does.
     pub member: Option<Membership>,
+    /// Whether its namespace is on its way out, whosever it is: nothing can be made in it any more.
+    pub ending: bool,
     /// Its Deployment and Service, or what has their names.
     pub children: Vec<Child>,
     /// Other applications that are still there and whose marks some of the children carry.
@@ -87,6 +89,7 @@ pub fn decide(
         finalizer: if app.has_finalizer { Finalizer::Keep } else { Finalizer::Add },
         delete: vec![],
         apply: vec![],
+        gone: vec![],
         transition: None,
         status: AppDeploymentStatus::default(),
         look_again: None,
@@ -166,8 +169,7 @@ fn run(
     let more = billable.replicas > head.billable.replicas;
     let resized = (billable, when::reported(pods::last_ready(&seen.pods).filter(|_| more), app, head, now));
     // In a namespace that is going, pods go before the application does: that is no fault of it, and nothing can be made.
-    let ending = seen.member.as_ref().is_some_and(|member| member.ending);
-    let transition = if difference.foreign.is_empty() && !ending {
+    let transition = if difference.foreign.is_empty() && !seen.ending {
         next_state(app, seen, head, now, &rollout, deadline, suspended, billable)
             .or_else(|| steps::restate(app, head, seen.member.as_ref(), resized, now))
     } else {
@@ -180,13 +182,13 @@ fn run(
                 "{key} exists and was not made for this application; rename the application, or remove what is there"
             ),
         )
+    } else if seen.ending {
+        Verdict::in_progress("NamespaceTerminating", "The namespace is being deleted, and the application with it.")
     } else if seen.member.is_none() {
         Verdict::stalled(
             "NoTenant",
             "the namespace belongs to no tenant any more; label it again, or delete the application",
         )
-    } else if ending {
-        Verdict::in_progress("NamespaceTerminating", "The namespace is being deleted, and the application with it.")
     } else if app.paused && !applied {
         Verdict::not_ready("Paused", "What runs differs from what was asked, and Trueup may not touch it.")
     } else {
@@ -195,7 +197,7 @@ fn run(
     let look_again = difference.look_again(deadline.look_again().or_else(|| suspended.then_some(STOPPING)));
     Plan {
         status: status(app, seen, Some(head), &verdict, now),
-        apply: if difference.foreign.is_empty() && !ending { difference.apply } else { vec![] },
+        apply: if difference.foreign.is_empty() && !seen.ending { difference.apply } else { vec![] },
         delete: difference.surplus,
         transition,
         look_again,
@@ -353,7 +355,7 @@ fn terminate(
     if own.is_empty() && seen.pods.is_empty() {
         let effective = when::seen(app, head, now);
         let change = steps::change(AppState::Deleted, reasons::DELETED, effective, Billable::ZERO);
-        return Plan { transition: Some(change), status: show(&working), ..blank };
+        return Plan { gone: desired::keys(app), transition: Some(change), status: show(&working), ..blank };
     }
     let deadline = due(&TABLE, head, Duration::ZERO, now);
     let verdict = if matches!(deadline, Due::Past { .. }) {
@@ -369,7 +371,7 @@ fn terminate(
     Plan {
         delete: own.iter().filter(|child| !child.is_terminating()).map(|child| child.key.clone()).collect(),
         status: show(&verdict),
-        look_again: deadline.look_again(),
+        look_again: owner(app, seen).look_again(&own, deadline.look_again()),
         ..blank
     }
 }

@@ -24,7 +24,6 @@ pub(super) fn acme() -> Membership {
         account: "acct".into(),
         plan: "small".into(),
         suspended: false,
-        ending: false,
         restricted: false,
     }
 }
@@ -221,4 +220,26 @@ fn what_a_webhook_makes_of_a_deployment_is_not_fought_over() {
     changed.answer_to =
         desired::children(&app, 2, false, owner(&app, &Observed::default()))[0].digest().map(str::to_owned);
     assert!(decide(&app, &seen(vec![changed]), Some(&head), NOW).is_settled());
+}
+
+#[test]
+fn an_application_ends_when_its_deployment_is_gone_and_not_when_a_cache_does_not_show_it() {
+    let spec = spec(json!({}));
+    let mut app = object(&spec, "web", Some("acme-prod"));
+    app.deleting_since = Some(NOW);
+    let head = in_state(AppState::Terminating, 0);
+    let key = |kind| ObjectKey::in_namespace(kind, "acme-prod", "web");
+    let plan = decide(&app, &seen(vec![]), Some(&head), NOW);
+    assert_eq!(plan.transition.unwrap().to.as_str(), "Deleted");
+    assert_eq!(plan.gone, [key(ChildKind::Deployment), key(ChildKind::Service)]);
+
+    // It was found past the cache, which shows nothing without this label.
+    let mut unlabelled = deployed(&app, json!({}));
+    unlabelled.body["metadata"]["labels"].as_object_mut().unwrap().remove(label::APP);
+    let plan = decide(&app, &seen(vec![unlabelled.clone()]), Some(&head), NOW);
+    assert_eq!((plan.delete, plan.transition), (vec![key(ChildKind::Deployment)], None));
+    unlabelled.body["metadata"]["deletionTimestamp"] = json!(NOW.to_jiff());
+    let plan = decide(&app, &seen(vec![unlabelled]), Some(&head), NOW);
+    assert!(plan.is_settled());
+    assert_eq!(plan.look_again, Some(Duration::from_secs(5)), "no watch tells when it is gone");
 }

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     api::{Artifact, BackupRepositorySpec, BackupSpec, BackupStatus, label},
-    domain::{Billable, Deadline, Ended, Head, Kind, Manifest, Timestamp},
+    domain::{Billable, Deadline, Ended, Head, Kind, Manifest, Sequence, Timestamp},
 };
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -55,6 +55,8 @@ states! {
 pub struct Observed {
     /// The tenant that its namespace belongs to, if it does.
     pub member: Option<Membership>,
+    /// Whether its namespace is on its way out, whosever it is: nothing can be made in it any more.
+    pub ending: bool,
     /// The repository that it names, if it is there.
     pub repository: Option<RepositoryView>,
     /// The image of the mover.
@@ -93,6 +95,7 @@ pub fn decide(
         finalizer: if backup.has_finalizer { Finalizer::Keep } else { Finalizer::Add },
         delete: vec![],
         apply: vec![],
+        gone: vec![],
         transition: None,
         status: BackupStatus::default(),
         look_again: None,
@@ -161,9 +164,7 @@ fn claim(
         Some(RepositoryView { trouble: Some(trouble), .. }) => {
             Some(format!("BackupRepository {}: {trouble}", backup.spec.repository_ref.name))
         }
-        Some(_) if seen.member.as_ref().is_some_and(|member| member.ending) => {
-            Some("the namespace is being deleted".into())
-        }
+        Some(_) if seen.ending => Some("the namespace is being deleted".into()),
         Some(_) if backup.paused => Some("Trueup may not start a Job for this backup".into()),
         Some(_) => None,
     };
@@ -246,8 +247,7 @@ fn run(
         },
     };
     let mut apply = vec![];
-    let ending = seen.member.as_ref().is_some_and(|member| member.ending);
-    if let (None, None, Some(repository), false) = (job, &ended, &seen.repository, ending) {
+    if let (None, None, Some(repository), false) = (job, &ended, &seen.repository, seen.ending) {
         apply.push(desired::backup_job(backup, owner(backup), repository, &seen.mover_image, &name, head.entered));
     }
     let verdict = Verdict::in_progress("Running", format!("Job {name} dumps and stores."));
@@ -304,7 +304,11 @@ fn restate(
 
 /// The Job of the action that is claimed: another claim gives another name, so that none runs twice.
 fn job_name(backup: &Object<'_, BackupSpec>, head: &Head) -> String {
-    let sequence = head.entered;
+    job_of(backup, head.entered)
+}
+
+/// The Job that a claim in this row gives.
+fn job_of(backup: &Object<'_, BackupSpec>, sequence: Sequence) -> String {
     let stem: String = backup.name.chars().take(40).collect();
     let uid: String = backup.uid.as_str().chars().take(8).collect();
     format!("{}-{uid}-{sequence}", stem.trim_end_matches(['-', '.']).replace('.', "-"))

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use super::{
-    BackupState, Observed, RepositoryView, TABLE, desired, job_name,
+    BackupState, Observed, RepositoryView, TABLE, desired, job_name, job_of,
     outcome::{Outcome, outcome},
     owner, status,
 };
 use crate::{
     api::{BackupSpec, BackupStatus, DeletionPolicy},
-    domain::{Billable, Head, Timestamp},
+    domain::{Billable, Head, Sequence, Timestamp},
     lifecycle::{
-        Child, Finalizer, Object, Plan, Verdict,
+        Child, ChildKind, Finalizer, Object, ObjectKey, Plan, Verdict,
         deadline::{Due, due},
         reasons, steps, when,
     },
@@ -56,12 +56,13 @@ pub(super) fn terminate(
         let verdict = waits_for(blockers(backup, &makers));
         return Plan { delete, status: show(&verdict), look_again: deadline.look_again(), ..blank };
     }
-    // Nothing can be made in a namespace that is going: what waits for a Job there waits for ever.
-    let ending = seen.member.as_ref().is_some_and(|member| member.ending);
     let done = match (remove, removal.map(|job| outcome(job, seen))) {
         (true, None) if seen.never_ran => Ok(Some((reasons::DELETED, None))),
         (false, _) => Ok(Some((reasons::ARTIFACT_RETAINED, None))),
-        (true, None | Some(Some(Outcome::Failed { .. }))) if ending => Ok(Some((reasons::ARTIFACT_ABANDONED, None))),
+        // Nothing can be made in a namespace that is going: what waits for a Job there waits for ever.
+        (true, None | Some(Some(Outcome::Failed { .. }))) if seen.ending => {
+            Ok(Some((reasons::ARTIFACT_ABANDONED, None)))
+        }
         (true, None | Some(None)) => Ok(None),
         (true, Some(Some(Outcome::Removed { at } | Outcome::Sealed { at, .. }))) => {
             Ok(Some((reasons::ARTIFACT_REMOVED, at)))
@@ -73,7 +74,7 @@ pub(super) fn terminate(
             // What is retained is no longer billed: nothing of Trueup's points to it any more.
             let change =
                 steps::change(BackupState::Deleted, reason, when::reported(at, backup, head, now), Billable::ZERO);
-            Plan { transition: Some(change), status: show(&working), ..blank }
+            Plan { gone: claimed(backup, seen, head), transition: Some(change), status: show(&working), ..blank }
         }
         Err(tail) => {
             let message = format!(
@@ -105,9 +106,18 @@ pub(super) fn terminate(
                     (waits_for(message), vec![])
                 }
             };
-            Plan { status: show(&verdict), apply, look_again: deadline.look_again(), ..blank }
+            let gone = if apply.is_empty() { vec![] } else { claimed(backup, seen, head) };
+            Plan { status: show(&verdict), apply, gone, look_again: deadline.look_again(), ..blank }
         }
     }
+}
+
+/// The Jobs that were ever claimed for it, as far as the ledger's rows go.
+fn claimed(backup: &Object<'_, BackupSpec>, seen: &Observed, head: &Head) -> Vec<ObjectKey> {
+    let namespace = backup.namespace.clone().unwrap_or_default();
+    let rows = if seen.never_ran { 0..0 } else { Sequence::FIRST.get()..head.entered.get() };
+    rows.map(|row| ObjectKey::in_namespace(ChildKind::Job, namespace.clone(), job_of(backup, Sequence::new(row))))
+        .collect()
 }
 
 /// Which Jobs have to go first, and what holds them.

@@ -21,6 +21,11 @@ pub(super) fn namespace_name(tenant: &str, namespace: &str) -> String {
     format!("{tenant}-{namespace}")
 }
 
+/// The namespaces that the tenant lists.
+pub(super) fn namespaces(tenant: &Object<'_, TenantSpec>) -> impl Iterator<Item = ObjectKey> {
+    tenant.spec.namespaces.iter().map(|namespace| ObjectKey::namespace(namespace_name(&tenant.name, &namespace.name)))
+}
+
 /// Everything that should be. What goes into a namespace is wanted only once the namespace is there.
 pub(super) fn children(tenant: &Object<'_, TenantSpec>, owner: Owner<'_>, seen: &Observed) -> Vec<Desired> {
     let mut wanted = vec![];

@@ -65,6 +65,7 @@ pub fn decide(
         finalizer: if tenant.has_finalizer { Finalizer::Keep } else { Finalizer::Add },
         delete: vec![],
         apply: vec![],
+        gone: vec![],
         transition: None,
         status: TenantStatus::default(),
         look_again: None,
@@ -241,6 +242,7 @@ fn terminate(
         let effective = when::seen(tenant, head, now);
         return Plan {
             finalizer: Finalizer::Keep,
+            gone: desired::namespaces(tenant).collect(),
             transition: Some(steps::change(TenantState::Deleted, reasons::DELETED, effective, Billable::ZERO)),
             status: show(&verdict),
             ..blank
@@ -256,7 +258,7 @@ fn terminate(
         finalizer: Finalizer::Keep,
         delete: own.iter().filter(|child| !child.is_terminating()).map(|child| child.key.clone()).collect(),
         status: show(&verdict),
-        look_again: deadline.look_again(),
+        look_again: owner.look_again(&own, deadline.look_again()),
         ..blank
     }
 }
@@ -268,7 +270,6 @@ pub fn membership(tenant: &Object<'_, TenantSpec>) -> Membership {
         account: tenant.spec.billing.account.clone(),
         plan: tenant.spec.plan.clone(),
         suspended: tenant.spec.suspend || tenant.deleting_since.is_some(),
-        ending: tenant.deleting_since.is_some(),
         restricted: tenant.spec.pod_security == PodSecurity::Restricted,
     }
 }

@@ -77,3 +77,22 @@ fn what_this_process_made_it_knows_better_than_whole_seconds_do() {
     let change = decide(&tenant, &seen, Some(&head), NOW).transition.unwrap();
     assert_eq!(change.effective, Effective::observed(head.effective_at, NOW));
 }
+
+#[test]
+fn a_namespace_that_lost_its_label_goes_with_its_tenant() {
+    let spec = spec();
+    let tenant = Object { deleting_since: Some(NOW), ..object(&spec, "acme", None) };
+    let head = head(Kind::Tenant, "Terminating");
+    let plan = decide(&tenant, &Observed::default(), Some(&head), NOW);
+    assert_eq!(plan.transition.unwrap().to.as_str(), "Deleted");
+    assert_eq!(plan.gone, [ObjectKey::namespace("acme-prod")]);
+
+    // It was found past the cache, which shows nothing without this label.
+    let mut children = made(&tenant, 400);
+    children.truncate(1);
+    children[0].body["metadata"]["labels"].as_object_mut().unwrap().remove(label::TENANT);
+    let seen = Observed { children, ..Observed::default() };
+    let plan = decide(&tenant, &seen, Some(&head), NOW);
+    assert_eq!((plan.delete, plan.transition), (vec![ObjectKey::namespace("acme-prod")], None));
+    assert_eq!(plan.look_again, Some(Duration::from_secs(5)), "no watch tells when it is gone");
+}

@@ -25,6 +25,9 @@ pub struct Trial {
     pub told: Told,
 }
 
+/// How violations begin that are there also when nothing goes wrong.
+const UNDISTURBED: &str = "undisturbed: ";
+
 /// Tells a case with everything that goes wrong in it and without, and compares.
 pub fn try_out(case: &Case) -> Trial {
     against(case, &undisturbed(case))
@@ -39,7 +42,7 @@ pub fn undisturbed(case: &Case) -> Told {
 /// Tells a case, and compares it with how it ends undisturbed.
 pub fn against(case: &Case, calm: &Told) -> Trial {
     let told = case.tell();
-    let mut violations = calm.violations.iter().map(|why| format!("undisturbed: {why}")).collect::<Vec<_>>();
+    let mut violations = calm.violations.iter().map(|why| format!("{UNDISTURBED}{why}")).collect::<Vec<_>>();
     violations.extend(told.violations.iter().cloned());
     violations.extend(oracles::differences(&told.end, &calm.end));
     Trial { violations, told }

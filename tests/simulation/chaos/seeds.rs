@@ -8,7 +8,7 @@ use super::{against, pace::rate, pasted, shrink::shrink, undisturbed, workers::e
 use crate::{
     case::Case,
     faults::{Chances, Plan},
-    step::generate,
+    lives::generate,
 };
 
 /// So many failing cases are made small; the others only say their seeds.
