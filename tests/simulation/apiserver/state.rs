@@ -1,6 +1,10 @@
 //! What the server keeps: the objects, and what became of them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::Arc,
+};
 
 use serde_json::{Value, json};
 use trueup::domain::Timestamp;
@@ -8,7 +12,7 @@ use trueup::domain::Timestamp;
 use super::{answer::Refusal, request::Target};
 
 /// An object's place.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Key {
     pub group: String,
     pub plural: String,
@@ -54,6 +58,8 @@ pub struct State {
     changes: Vec<Change>,
     version: u64,
     made: u64,
+    /// How many objects had each name.
+    named: BTreeMap<Key, u64>,
     /// The time of what is written now, in microseconds.
     pub micros: i64,
     compacted: u64,
@@ -113,10 +119,15 @@ impl State {
         some.map(words).collect()
     }
 
-    /// A UID that no object had before.
-    pub fn new_uid(&mut self) -> String {
+    /// A UID that no object had before. Its first part, which Trueup names Jobs by, is another for each object that has a name, and
+    /// the same in each telling.
+    pub fn new_uid(&mut self, key: &Key) -> String {
         self.made += 1;
-        format!("00000000-0000-4000-8000-{:012x}", self.made)
+        let before = self.named.entry(key.clone()).or_insert(0);
+        *before += 1;
+        let mut hasher = DefaultHasher::new();
+        (key, before).hash(&mut hasher);
+        format!("{:08x}-0000-4000-8000-{:012x}", hasher.finish() & 0xffff_ffff, self.made)
     }
 
     pub fn get(&self, target: &Target) -> Result<Arc<Value>, Refusal> {

@@ -38,7 +38,7 @@ impl State {
     pub fn create(&mut self, target: &Target, mut object: Value, now: Value) -> Answered {
         let mut target = target.clone();
         if target.name.is_empty() {
-            target.name = self.name_of(&object)?;
+            target.name = self.name_of(&target, &object)?;
         }
         self.require_namespace(&target)?;
         if self.objects.contains_key(&Key::of(&target)) {
@@ -55,7 +55,7 @@ impl State {
         if let Some(namespace) = &target.namespace {
             metadata["namespace"] = json!(namespace);
         }
-        metadata["uid"] = json!(self.new_uid());
+        metadata["uid"] = json!(self.new_uid(&Key::of(&target)));
         metadata["creationTimestamp"] = now;
         if counts_generations(&target) {
             metadata["generation"] = json!(1);
@@ -69,10 +69,10 @@ impl State {
     }
 
     /// The name that an object gives itself, or one that is made up for it.
-    fn name_of(&mut self, object: &Value) -> Result<String, Refusal> {
+    fn name_of(&mut self, target: &Target, object: &Value) -> Result<String, Refusal> {
         match (object["metadata"]["name"].as_str(), object["metadata"]["generateName"].as_str()) {
             (Some(name), _) => Ok(name.to_owned()),
-            (None, Some(beginning)) => Ok(format!("{beginning}{}", &self.new_uid()[31..])),
+            (None, Some(beginning)) => Ok(format!("{beginning}{}", &self.new_uid(&Key::of(target))[31..])),
             (None, None) => {
                 Err(Refusal::invalid("metadata.name: Required value: name or generateName is required".into()))
             }

@@ -1,6 +1,6 @@
 //! Cases by name: what was found once, and the places where a mistake would cost most.
 
-use super::{against, seeds, try_out, undisturbed};
+use super::try_out;
 use crate::{
     case::Case,
     faults::{Fault, Fault::*, Plan, Point, Surface::*, at},
@@ -67,18 +67,5 @@ fn a_request_that_is_carried_out_late_makes_nothing_for_nobody() {
         let plan = Plan::Exactly(vec![(at(Write, "Apply deployments tenant-0-prod/app-0", 0), fault)]);
         let steps = vec![CreateTenant(0), CreateApp(0, 0), Wait(2), DeleteApp(0, 0), Wait(15)];
         holds(&Case { seed: 1, steps, plan, ledger: Kind::Memory });
-    }
-}
-
-#[test]
-fn on_sqlite_it_ends_as_in_memory() {
-    for point in ["append Backup backup-1: Running", "append Backup backup-1: Completed"] {
-        for fault in [Lost, CrashAfter] {
-            holds(&Case { ledger: Kind::Sqlite, ..backup(at(Store, point, 0), fault) });
-        }
-    }
-    for seed in [3, 4] {
-        let (case, calm) = (Case { ledger: Kind::Sqlite, ..seeds::case(seed) }, undisturbed(&seeds::case(seed)));
-        assert_eq!(against(&case, &calm).violations, Vec::<String>::new(), "seed {seed}");
     }
 }
