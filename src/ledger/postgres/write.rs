@@ -138,7 +138,7 @@ pub(super) async fn write(connection: &mut PgConnection, before: Place, batch: &
     let next = moved(batch);
     let named: Vec<&Head> = next.iter().filter(|moved| moved.is_named).map(|moved| moved.head).collect();
     let said: Vec<(&Row, &str)> = rows.iter().filter_map(|row| Some((row, row.evidence.as_deref()?))).collect();
-    if let ([row], [Moved { head, opens: false, .. }], []) = (&rows[..], &next[..], &said[..]) {
+    if let ([row], [Moved { head, opens: false, is_named: false, .. }], []) = (&rows[..], &next[..], &said[..]) {
         return write_one(connection, before, shard, row, head).await;
     }
     let written = query(WRITE)

@@ -1,4 +1,5 @@
-//! What an append of one row writes to a stream that is open already: what most appends are while nothing much happens.
+//! What an append of one row writes to a stream that is open already, and called what it was: what most appends are while
+//! nothing much happens.
 //!
 //! The same as a batch of one, as plain values: the server then spends less on the statement than on the row.
 
@@ -19,19 +20,19 @@ use crate::{
 const WRITE: &str = concat!(
     "WITH mine AS (UPDATE shard SET head = $4, recorded_at = $5 \
        WHERE id = $1 AND epoch = $2 AND head = $3 AND revision = $6 RETURNING id), \
-     moved AS (UPDATE resource SET namespace = $7, name = $8, tenant = $9, account = $10, plan = $11, state = $12, \
-       sequence = $13, hash = $14, epoch = $2, era = $15, generation = $16, replicas = $17, cpu_millicores = $18, \
-       memory_bytes = $19, storage_bytes = $20, reason = $21, message = $22, effective_at = $23, recorded_at = $24, \
-       entered_at = $25, closed_at = $26, entered = $27, last_position = $4 FROM mine WHERE uid = $28), \
+     moved AS (UPDATE resource SET state = $8, \
+       sequence = $9, hash = $10, epoch = $2, era = $11, generation = $12, replicas = $13, cpu_millicores = $14, \
+       memory_bytes = $15, storage_bytes = $16, reason = $17, message = $18, effective_at = $19, recorded_at = $20, \
+       entered_at = $21, closed_at = $22, entered = $23, last_position = $4 FROM mine WHERE uid = $24), \
      woken AS (UPDATE lane SET phase = CASE lane.phase WHEN 0 THEN 1 ELSE lane.phase END, \
        due_at = CASE lane.phase WHEN 0 THEN ",
     server_now!(),
     " ELSE lane.due_at END, from_position = CASE lane.phase WHEN 0 THEN $4 ELSE lane.from_position END \
-       WHERE lane.destination = ANY (ARRAY (SELECT d.id FROM mine CROSS JOIN destination d ORDER BY d.id)) \
-         AND lane.uid = $28) \
+       WHERE lane.destination = ANY (ARRAY (SELECT d.id FROM mine CROSS JOIN destination d)) \
+         AND lane.uid = $24) \
      INSERT INTO transition (shard, epoch, position, uid, sequence, event_id, from_state, to_state, reason, \
        generation, tenant, effective_at, not_before, not_after, time_source, body, prev_hash, hash, recorded_at) \
-     SELECT $1, $2, $4, $28, $13, $29, $30, $12, $21, $16, $9, $23, $31, $32, $33, $34, $35, $14, $24 FROM mine"
+     SELECT $1, $2, $4, $24, $9, $25, $26, $8, $17, $12, $7, $19, $27, $28, $29, $30, $31, $10, $20 FROM mine"
 );
 
 /// Writes `row`, which makes `head` of its stream, if the shard is still at `before`, and answers whether it was.
@@ -42,7 +43,6 @@ pub(super) async fn write_one(
     row: &Row,
     head: &Head,
 ) -> Result<bool, AppendError> {
-    let subject = &head.subject;
     let written = query(WRITE)
         .bind(shard.id.get())
         .bind(shard.epoch.get())
@@ -50,11 +50,7 @@ pub(super) async fn write_one(
         .bind(row.position.get())
         .bind(shard.recorded_at.map(Timestamp::as_micros))
         .bind(before.revision)
-        .bind(subject.namespace.as_deref())
-        .bind(subject.name.as_str())
-        .bind(subject.tenant.as_str())
-        .bind(subject.account.as_str())
-        .bind(subject.plan.as_str())
+        .bind(head.subject.tenant.as_str())
         .bind(row.to.as_str())
         .bind(row.sequence.get())
         .bind(row.hash.as_bytes().as_slice())
