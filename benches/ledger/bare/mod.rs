@@ -27,7 +27,7 @@ pub struct Bare {
 }
 
 enum Driver {
-    Postgres(PgConnection),
+    Postgres(PgConnection, postgres::Place),
     Sqlite(SqliteConnection),
 }
 
@@ -76,7 +76,11 @@ impl Bare {
     pub async fn on(ledger: &Ledger, mut streams: Vec<Stream>) -> Self {
         grow(ledger, &mut streams, 2).await;
         let connection = match &ledger.place {
-            Place::Postgres(url) => Driver::Postgres(PgConnection::connect(url).await.unwrap()),
+            Place::Postgres(url) => {
+                let mut connection = PgConnection::connect(url).await.unwrap();
+                let place = postgres::place(&mut connection).await.unwrap();
+                Driver::Postgres(connection, place)
+            }
             Place::Sqlite(path) => Driver::Sqlite(sqlite::connect(path).await),
         };
         let shard = ledger.store.shard(SHARD).await.unwrap();
@@ -118,8 +122,10 @@ impl Bare {
             });
         }
         match &mut self.connection {
-            Driver::Postgres(connection) if rows == 1 => postgres::alone(connection, &lines[0], &self.body).await,
-            Driver::Postgres(connection) => postgres::batch(connection, &mut lines, &self.body).await,
+            Driver::Postgres(connection, place) if rows == 1 => {
+                postgres::alone(connection, *place, &lines[0], &self.body).await
+            }
+            Driver::Postgres(connection, _) => postgres::batch(connection, &mut lines, &self.body).await,
             Driver::Sqlite(connection) => sqlite::batch(connection, &lines, &self.body).await,
         }
         .expect("bare SQL");

@@ -1,6 +1,6 @@
 //! By hand on PostgreSQL.
 
-use sqlx::{Connection, Error, PgConnection, query};
+use sqlx::{Connection, Error, PgConnection, query, query_as};
 
 use super::{HASH, Line};
 
@@ -84,19 +84,34 @@ pub async fn batch(connection: &mut PgConnection, lines: &mut [Line<'_>], body: 
     transaction.commit().await
 }
 
-/// One row alone: all of it in one statement, which is its own transaction. Nothing can take fewer round trips.
-pub async fn alone(connection: &mut PgConnection, line: &Line<'_>, body: &[u8]) -> Result<(), Error> {
-    query(
-        "WITH shard AS (UPDATE shard SET head = $1, recorded_at = $7 WHERE id = 0), \
-         head AS (UPDATE resource SET state = $6, sequence = $3, hash = $9, epoch = 1, era = 0, effective_at = $7, \
+/// What a writer must find in the shard's row.
+#[derive(Clone, Copy)]
+pub struct Place {
+    epoch: i64,
+    revision: i64,
+}
+
+pub async fn place(connection: &mut PgConnection) -> Result<Place, Error> {
+    let (epoch, revision) = query_as("SELECT epoch, revision FROM shard WHERE id = 0").fetch_one(connection).await?;
+    Ok(Place { epoch, revision })
+}
+
+/// One row alone: one statement, which is its own transaction, with the same parts as Trueup's. Nothing can take fewer round trips.
+pub async fn alone(connection: &mut PgConnection, place: Place, line: &Line<'_>, body: &[u8]) -> Result<(), Error> {
+    let written = query(
+        "WITH mine AS (UPDATE shard SET head = $1, recorded_at = $7 \
+           WHERE id = 0 AND epoch = $19 AND head = $1 - 1 AND revision = $20 RETURNING id), \
+         moved AS (UPDATE resource SET state = $6, sequence = $3, hash = $9, epoch = $19, era = 0, effective_at = $7, \
            recorded_at = $7, entered_at = $7, entered = $3, last_position = $1, reason = $10, message = $11, \
            generation = $12, replicas = $13, cpu_millicores = $14, memory_bytes = $15, storage_bytes = $16, \
-           closed_at = NULL WHERE uid = $2), \
-         lane AS (INSERT INTO lane (destination, uid, acked, phase, due_at) VALUES ('billing', $2, 0, 1, $7) \
-           ON CONFLICT (destination, uid) DO UPDATE SET phase = 1, due_at = EXCLUDED.due_at WHERE lane.phase = 0) \
+           closed_at = NULL FROM mine WHERE uid = $2), \
+         woken AS (UPDATE lane SET phase = CASE lane.phase WHEN 0 THEN 1 ELSE lane.phase END, \
+           due_at = CASE lane.phase WHEN 0 THEN $7 ELSE lane.due_at END, \
+           from_position = CASE lane.phase WHEN 0 THEN $1 ELSE lane.from_position END \
+           WHERE lane.destination = ANY (ARRAY (SELECT d.id FROM mine CROSS JOIN destination d)) AND lane.uid = $2) \
          INSERT INTO transition (shard, position, uid, sequence, event_id, epoch, from_state, to_state, reason, \
            generation, tenant, effective_at, not_before, not_after, time_source, recorded_at, body, prev_hash, hash) \
-         VALUES (0, $1, $2, $3, $4, 1, $5, $6, $10, $12, $17, $7, $7, $7, $18, $7, $8, $9, $9)",
+         SELECT 0, $1, $2, $3, $4, $19, $5, $6, $10, $12, $17, $7, $7, $7, $18, $7, $8, $9, $9 FROM mine",
     )
     .bind(line.position)
     .bind(line.uid)
@@ -116,7 +131,10 @@ pub async fn alone(connection: &mut PgConnection, line: &Line<'_>, body: &[u8]) 
     .bind(line.said.storage_bytes)
     .bind(line.said.tenant)
     .bind(line.said.time_source)
+    .bind(place.epoch)
+    .bind(place.revision)
     .execute(connection)
-    .await
-    .map(drop)
+    .await?;
+    assert_eq!(written.rows_affected(), 1, "nobody else writes here");
+    Ok(())
 }
